@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from retemper.errors import CheckpointError
+from retemper.files import read_json, replacing, write_json, write_text
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "new" / "values.json", {"a": [1, 2.5, None]})
+    assert read_json(tmp_path / "new" / "values.json") == {"a": [1, 2.5, None]}
+
+
+def test_a_failure_in_the_middle_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "kept.txt"
+    write_text(path, "before")
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_half()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nan_is_not_written_as_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "values.json", {"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b'{"a": [1, 2', b"", b"\xff\xfe\x00"])
+def test_a_truncated_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cut.json"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"cut\.json is damaged"):
+        read_json(path)
+
+
+def test_others_may_read_what_is_written(tmp_path: Path) -> None:
+    write_text(tmp_path / "report.html", "<p>")
+    assert (tmp_path / "report.html").stat().st_mode & 0o777 == 0o644
