@@ -1,0 +1,72 @@
+"""Reading a `torch.utils.data.Dataset` into memory."""
+
+from collections.abc import Sized
+from typing import Any
+
+import numpy as np
+import torch
+
+from retemper.data.found import Found
+from retemper.data.images import match_channels, stack_images
+from retemper.data.inputs import Inputs, values_of
+from retemper.data.labels import number_labels
+from retemper.data.splits import Split
+from retemper.errors import DataError
+
+Dataset = torch.utils.data.Dataset[Any]
+
+
+def read_torch_datasets(train: Dataset, test: Dataset | None) -> Found:
+    """Read every (input, label) once; random transforms are thereby frozen.
+
+    Inputs are PIL images, or tensors or arrays of (C, H, W), (H, W) or (D,). The class names are the
+    attribute `classes` that torchvision's data sets have, if it is there.
+    """
+    datasets = {"train": train} if test is None else {"train": train, "test": test}
+    inputs: dict[str, Inputs] = {}
+    labels = {}
+    note = ""
+    for role, dataset in datasets.items():
+        inputs[role], labels[role], jpeg = _read(dataset, f"the {role} {type(dataset).__name__}")
+        note = "images stored as JPEG" if jpeg else note
+    if all(values.ndim == 4 and values.dtype == torch.uint8 for values in inputs.values()):
+        inputs = match_channels(inputs)
+    numbers, classes = number_labels(labels, getattr(train, "classes", None), type(train).__name__)
+    return Found({role: Split(inputs[role], numbers[role]) for role in inputs}, classes, note)
+
+
+def _read(dataset: Dataset, where: str) -> tuple[Inputs, np.ndarray, bool]:
+    from PIL.Image import Image
+
+    if not isinstance(dataset, Sized) or len(dataset) == 0:
+        raise DataError(f"Expected {where} to have a length, and of 1 or more; iterable ones are not read.")
+    items, labels = [], []
+    for index in range(len(dataset)):
+        item = dataset[index]
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise DataError(f"Expected (input, label) at {index} of {where}, but got {type(item).__name__}.")
+        items.append(item[0])
+        labels.append(np.asarray(item[1].cpu() if isinstance(item[1], torch.Tensor) else item[1]))
+    if any(label.shape != labels[0].shape for label in labels):
+        raise DataError(f"Expected one integer or string a label in {where}, but got arrays of several shapes.")
+    jpeg = False
+    if all(isinstance(item, Image) for item in items):
+        inputs, jpeg = stack_images(items, len(items), where)
+    else:
+        inputs = _stack(items, where)
+    return inputs, np.stack(labels), jpeg
+
+
+def _stack(items: list[Any], where: str) -> Inputs:
+    if not all(isinstance(item, (torch.Tensor, np.ndarray)) for item in items):
+        found = sorted({type(item).__name__ for item in items})
+        raise DataError(f"Expected all inputs of {where} as PIL images, tensors or arrays, but got {found}.")
+    arrays = [item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else item for item in items]
+    for index, array in enumerate(arrays):
+        if array.shape != arrays[0].shape or array.dtype != arrays[0].dtype:
+            raise DataError(
+                f"Expected inputs of one shape and type in {where}, but input 0 is {arrays[0].dtype} of "
+                f"{arrays[0].shape} and input {index} is {array.dtype} of {array.shape}; resize them first."
+            )
+    values = values_of(np.stack(arrays), f"the inputs of {where}")
+    return values.unsqueeze(1) if values.ndim == 3 else values
