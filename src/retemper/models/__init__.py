@@ -1,0 +1,20 @@
+"""The papers' networks and a few standard ones, loading a user's own, and what every model must give: logits."""
+
+from retemper.models.inference import evaluation_mode, logits, predict
+from retemper.models.networks import ACTIVATIONS, NETWORKS, Network, create
+from retemper.models.normalise import Normalise
+from retemper.models.storage import from_factory, load, save
+
+__all__ = [
+    "ACTIVATIONS",
+    "NETWORKS",
+    "Network",
+    "Normalise",
+    "create",
+    "evaluation_mode",
+    "from_factory",
+    "load",
+    "logits",
+    "predict",
+    "save",
+]

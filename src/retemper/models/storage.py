@@ -1,0 +1,113 @@
+"""Models on disk: weights in safetensors, the network's spec in their header, never a pickle."""
+
+import contextlib
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from retemper.errors import ModelError
+from retemper.files import replacing
+from retemper.models.networks import Network, create
+
+
+def save(model: nn.Module, path: Path | str) -> None:
+    """Write the weights, and for this package's networks what builds them again, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    import safetensors.torch
+
+    metadata = {"spec": json.dumps(asdict(model.spec))} if isinstance(model, Network) else {}
+    # safetensors takes neither views nor weights that layers share, so that each is copied.
+    weights = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in model.state_dict().items()
+    }
+    with replacing(Path(path)) as temporary:
+        safetensors.torch.save_file(weights, temporary, metadata=metadata)
+
+
+def load(path: Path | str, factory: str | None = None) -> nn.Module:
+    """Build a saved model again, on the CPU, in evaluation mode.
+
+    Args:
+        path: a safetensors file.
+        factory: `package.module:factory`, a call without arguments that builds the network; needed for
+            weights that this package did not write.
+
+    Raises:
+        ModelError: the file is missing, cut short or no safetensors, has no spec and no factory is named, or
+            its weights do not fit the network.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if path.suffix in {".pt", ".pth", ".bin", ".pkl", ".ckpt"}:
+        raise ModelError(
+            f"{path} looks like a pickle, which can run anything when it is loaded. Convert weights that you trust: "
+            "safetensors.torch.save_file(torch.load(path, weights_only=True), 'weights.safetensors')."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}. Name a file that `save` wrote.") from None
+    model = from_factory(factory) if factory is not None else _from_spec(path, metadata.get("spec"))
+    if any(value.dtype == torch.float64 for value in weights.values()):
+        model.double()  # loading copies into the network's own type
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(f"The weights in {path} do not fit {type(model).__name__}: {error}") from None
+    return model.eval()
+
+
+def _from_spec(path: Path, spec: str | None) -> nn.Module:
+    if spec is None:
+        raise ModelError(f"{path} does not say which network it belongs to; name it as package.module:factory.")
+    try:
+        return create(**json.loads(spec))
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path} belongs to a network that this version of retemper cannot build ({error}); name it as "
+            "package.module:factory."
+        ) from error
+
+
+def from_factory(reference: str) -> nn.Module:
+    """Build a user's own network from `package.module:factory`, looked up in the current folder too.
+
+    Raises:
+        ModelError: the reference has another form, cannot be imported, or does not return an `nn.Module`.
+    """
+    module_name, colon, attribute = reference.partition(":")
+    if not (colon and module_name and attribute):
+        raise ModelError(f"Expected a model as package.module:factory, but got {reference!r}.")
+    try:
+        with _current_folder_importable():
+            factory: Any = getattr(importlib.import_module(module_name), attribute)
+            model = factory()
+    except Exception as error:
+        raise ModelError(f"{reference} cannot be built: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"Expected {reference} to return a torch.nn.Module, but got {type(model).__name__}.")
+    return model
+
+
+@contextlib.contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
