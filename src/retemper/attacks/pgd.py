@@ -1,0 +1,76 @@
+"""Projected gradient ascent (Madry et al. 2018, arXiv 1706.06083)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from retemper.attacks.ascent import ascend, at_least_one, check_batch, look, surroundings
+from retemper.attacks.found import Found
+from retemper.attacks.losses import named
+from retemper.errors import SettingError
+from retemper.threats import Threat
+
+
+def pgd(
+    model: nn.Module,
+    inputs: Float[Tensor, "images *shape"],
+    labels: Int[Tensor, " images"],
+    threat: Threat,
+    generator: torch.Generator | None = None,
+    *,
+    steps: int = 40,
+    step_size: float | None = None,
+    restarts: int = 1,
+    loss: str = "ce",
+    random_start: bool = True,
+) -> Float[Tensor, "images *shape"]:
+    """Climb the loss in steps of a fixed length, projected onto the threat after each.
+
+    Returns for every image an adversarial input where one was found, else the point of highest loss.
+    Images that have fallen leave the batch at once. One step without a random start is FGSM (Goodfellow et
+    al. 2015, 1412.6572).
+
+    Args:
+        model: any module; its mode, its flags and the global generator stay as they are.
+        inputs: within the threat's bounds, float32 or float64.
+        labels: integers in [0, classes).
+        threat: radius, norm and bounds.
+        generator: randomness for the random starts, on the inputs' device; None draws from a fixed seed.
+        steps: gradient steps of each restart.
+        step_size: in units of the threat's norm; by default 2.5 times the radius over the steps (Madry et
+            al.), at most the radius.
+        restarts: from new random starts, each on the images that still stand.
+        loss: "ce", "margin" or "dlr".
+        random_start: begin at a random point of the ball instead of the input itself.
+
+    Raises:
+        SettingError: a number out of range, an unknown loss, inputs outside the bounds, labels that are no classes.
+        ModelError: the model does not run on the inputs, or cannot be differentiated by them.
+    """
+    at_least_one(steps=steps, restarts=restarts)
+    if restarts > 1 and not random_start:
+        raise SettingError(f"Got {restarts} restarts without a random start: they would all be the same.")
+    length = step_size if step_size is not None else threat.radius * min(1.0, 2.5 / steps)
+    if not length > 0:
+        raise SettingError(f"Expected `step_size` to be above 0, but got {step_size}.")
+    climbed = named(loss)
+    check_batch(inputs, labels, threat)
+    generator = generator or torch.Generator(inputs.device).manual_seed(0)
+    inputs = inputs.detach()
+    with surroundings(model):
+        found = Found(inputs)
+        for _ in range(restarts):
+            places = found.standing()
+            if len(places) == 0:
+                break
+            points = threat.random_start(inputs[places], generator) if random_start else inputs[places]
+            for _ in range(steps):
+                rise = ascend(model, points, labels[places], climbed)
+                stay = found.record(places, points, rise.loss, rise.fallen)
+                places, points, gradient = places[stay], points[stay], rise.gradient[stay]
+                if len(places) == 0:
+                    break
+                points = threat.project(points + length * threat.steepest(gradient), inputs[places])
+            else:
+                found.record(places, points, *look(model, points, labels[places], climbed))
+        return found.points

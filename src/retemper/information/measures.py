@@ -1,0 +1,107 @@
+"""Differentiable entropies of a layer's output, in nats, each with the largest value that it can take.
+
+For a deterministic layer these are proxies of the information that is lost, not that information: they need
+not fall from layer to layer, and most grow with the width, so each is read beside its maximum.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+TINY = 1e-30  # below any activation that matters, with a logarithm that is still finite in float32
+
+
+class Measure(NamedTuple):
+    """An entropy of one layer's output over a batch, and its maximum for so many images and units."""
+
+    entropy: Callable[[Float[Tensor, "images *shape"]], Float[Tensor, ""]]
+    maximum: Callable[[int, int], float]
+
+
+def activation_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
+    """Shannon entropy of q = |a| / sum |a| within one image, averaged over images; at most log units.
+
+    Small where few units carry most of the activation. An image whose activations are all zero counts 0.
+
+    >>> activation_entropy(torch.tensor([[1.0, 1.0, 0.0, 0.0]]))
+    tensor(0.6931)
+    """
+    sizes = _flat(activations).abs()
+    total = sizes.sum(1)
+    scale = total.clamp_min(TINY)
+    # H = log S - (sum a log a) / S: no normalised copy of the activations is made.
+    entropy = scale.log() - (sizes * sizes.clamp_min(TINY).log()).sum(1) / scale
+    return torch.where(total > TINY, entropy, torch.zeros_like(entropy)).mean()
+
+
+def softmax_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
+    """Shannon entropy of softmax(a) within one image, averaged over images; at most log units.
+
+    >>> softmax_entropy(torch.zeros(1, 4)).exp()
+    tensor(4.)
+    """
+    logs = _flat(activations).log_softmax(1)
+    return -(logs.exp() * logs).sum(1).mean()
+
+
+def unit_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
+    """Binary entropy of each unit's firing rate over images, averaged over units; at most log 2.
+
+    A unit fires by 1 - exp(-max(a, 0) / s), s being the layer's root mean square, held constant in the
+    gradient: the choice is ours, a soft count that has a gradient and does not change when the layer is scaled.
+    """
+    values = _flat(activations)
+    scale = values.detach().square().mean().sqrt()
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    rate = (1 - (-values.clamp_min(0) / scale).exp()).mean(0)
+    return _binary_entropy(rate).mean()
+
+
+def hard_unit_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
+    """Binary entropy of the share of images on which each unit is above zero, averaged over units.
+
+    Counts, so without a gradient: for the profile; `unit_entropy` is its soft form.
+    """
+    return _binary_entropy((_flat(activations) > 0).to(torch.float64).mean(0)).mean()
+
+
+def renyi_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
+    """Matrix-based Renyi entropy of order 2 over the batch, -log tr(A^2); at most log images.
+
+    A = K / N with the Gaussian kernel K_ij = exp(-|a_i - a_j|^2 / (2 s^2)) (Sánchez Giraldo, Rao & Príncipe
+    2015, 1211.2459; order 2 needs no eigenvalues). s^2 is the mean squared distance of the batch, so that
+    scaling the layer changes nothing: that choice is ours.
+    """
+    values = _flat(activations)
+    # Distances do not change with the origin, and near it they lose no digits: equal images are exactly equal.
+    values = values - values[:1].detach()
+    norms = values.square().sum(1)
+    with torch.autocast(values.device.type, enabled=False):
+        products = values @ values.T
+    squared = (norms[:, None] + norms[None, :] - 2 * products).clamp_min(0)
+    # Part of the gradient: were it held constant, features would shrink without end and the entropy stay.
+    bandwidth = squared.mean().clamp_min(TINY)
+    kernel = (-squared / (2 * bandwidth)).exp()
+    return -(kernel / len(values)).square().sum().log()
+
+
+def _flat(activations: Tensor) -> Tensor:
+    """One row an image, in at least float32: sums of thousands of units need its digits."""
+    rows = activations.flatten(1)
+    return rows.float() if rows.dtype in (torch.bfloat16, torch.float16) else rows
+
+
+def _binary_entropy(rate: Tensor) -> Tensor:
+    return torch.special.entr(rate.clamp(TINY, 1)) + torch.special.entr((1 - rate).clamp(TINY, 1))
+
+
+MEASURES: dict[str, Measure] = {
+    "activation": Measure(activation_entropy, lambda _images, units: math.log(units)),
+    "softmax": Measure(softmax_entropy, lambda _images, units: math.log(units)),
+    "unit": Measure(unit_entropy, lambda _images, _units: math.log(2)),
+    "renyi": Measure(renyi_entropy, lambda images, _units: math.log(images)),
+}
