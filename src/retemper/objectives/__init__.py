@@ -1,0 +1,30 @@
+"""Training objectives: terms that add up over one shared forward pass, and wrappers that move the inputs first."""
+
+from retemper.objectives.activation_entropy import ActivationEntropy
+from retemper.objectives.base import Loss, Objective, Term, WeightedSum
+from retemper.objectives.biases import fit_biases
+from retemper.objectives.cross_entropy import CrossEntropy
+from retemper.objectives.differential import Differential
+from retemper.objectives.forward import ForwardPass
+from retemper.objectives.input_gradient import InputGradient
+from retemper.objectives.pgd_training import PGDTraining
+from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, preset
+
+__all__ = [
+    "PRESETS",
+    "ActivationEntropy",
+    "CrossEntropy",
+    "Differential",
+    "ForwardPass",
+    "InputGradient",
+    "Loss",
+    "Objective",
+    "PGDTraining",
+    "Preset",
+    "Term",
+    "WeightedSum",
+    "differential_training",
+    "entropic_retraining",
+    "fit_biases",
+    "preset",
+]

@@ -1,0 +1,81 @@
+"""The one forward pass that all terms of a step share."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from retemper.activations import Activations, Layers, record
+from retemper.attacks.losses import margin
+from retemper.errors import LayerError
+from retemper.models import logits
+
+Differentiated = Literal["loss", "scores"]
+
+
+class ForwardPass:
+    """Logits, the activations that were asked for, and input gradients, each computed once.
+
+    Args:
+        model: in whatever mode it is.
+        inputs: in floats.
+        labels: integers in [0, classes).
+        layers: selections of layers to record, those of the terms that read activations.
+        differentiable_inputs: keep the graph back to the inputs, for `input_gradient`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Float[Tensor, "images *shape"],
+        labels: Int[Tensor, " images"],
+        layers: Sequence[Layers] = (),
+        *,
+        differentiable_inputs: bool = False,
+    ) -> None:
+        self.model, self.labels = model, labels
+        self.inputs = inputs.detach().requires_grad_() if differentiable_inputs else inputs
+        with contextlib.ExitStack() as stack:
+            self._recorded = [(choice, stack.enter_context(record(model, choice))) for choice in layers]
+            outputs = logits(model, self.inputs)
+        # Losses and differences of logits need more digits than half precision has.
+        self.logits = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+        self._losses: Tensor | None = None
+        self._gradients: dict[Differentiated, Tensor] = {}
+
+    @property
+    def losses(self) -> Float[Tensor, " images"]:
+        """The cross-entropy of each image."""
+        if self._losses is None:
+            self._losses = F.cross_entropy(self.logits, self.labels, reduction="none")
+        return self._losses
+
+    def activations(self, layers: Layers) -> Activations:
+        """The recorded outputs of one of the selections; a layer that ran several times has an entry for each.
+
+        Raises:
+            LayerError: none of these layers ran, or no term asked for this selection.
+        """
+        activations = next((activations for choice, activations in self._recorded if choice == layers), None)
+        if activations is None:
+            raise LayerError(f"Nothing was recorded for {layers!r}: a term names what it reads in `recorded_layers`.")
+        if not activations:
+            raise LayerError(
+                f"{type(self.model).__name__} has layers that fit {layers!r}, but none of them ran in its forward "
+                "pass. Name layers that do; in place of a model under torch.compile pass the one that was compiled."
+            )
+        return activations
+
+    def input_gradient(self, of: Differentiated) -> Float[Tensor, "images *shape"]:
+        """The gradient of each image's cross-entropy or margin by that image, itself differentiable.
+
+        Of "scores" means of z_y - max_{k != y} z_k: with two classes, the difference of the two scores.
+        """
+        if of not in self._gradients:
+            values = self.losses if of == "loss" else -margin(self.logits, self.labels)
+            (self._gradients[of],) = torch.autograd.grad(values.sum(), self.inputs, create_graph=True)
+        return self._gradients[of]

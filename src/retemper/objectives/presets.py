@@ -1,0 +1,104 @@
+"""The objectives by the names that the command line and a first-time user reach for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from retemper.activations import Layers
+from retemper.errors import SettingError
+from retemper.objectives.activation_entropy import ActivationEntropy
+from retemper.objectives.base import Objective, WeightedSum
+from retemper.objectives.cross_entropy import CrossEntropy
+from retemper.objectives.differential import Differential
+from retemper.objectives.input_gradient import InputGradient
+from retemper.objectives.pgd_training import PGDTraining
+from retemper.threats import Threat
+
+
+def entropic_retraining(weight: float = 0.05, layers: Layers = "all") -> WeightedSum:
+    """Cross-entropy plus the activation entropy of every nonlinearity, to retrain a trained network."""
+    return CrossEntropy() + weight * ActivationEntropy(layers)
+
+
+def differential_training(input_gradient: float = 0.01) -> WeightedSum:
+    """The pair loss plus a penalty that carries its margin from the features to the input.
+
+    With `input_gradient=0` this is the bare loss of Nar et al. 2019.
+    """
+    if input_gradient == 0:
+        return WeightedSum(((1.0, Differential()),))
+    return Differential() + input_gradient * InputGradient(of="scores", norm="l2", squared=True)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named way of training.
+
+    Attributes:
+        summary: one line for a newcomer.
+        build: the objective, for a threat and a weight (None for the default).
+        weighted: it has a weight to choose.
+        retrains: it starts from a plainly trained network, and not from fresh weights.
+    """
+
+    summary: str
+    build: Callable[[Threat, float | None], Objective]
+    weighted: bool
+    retrains: bool
+
+
+PRESETS: dict[str, Preset] = {
+    "plain": Preset(
+        "cross-entropy on the data as it is",
+        lambda _threat, _weight: CrossEntropy(),
+        weighted=False,
+        retrains=True,
+    ),
+    "entropic": Preset(
+        "cross-entropy plus the entropy of the activations (Sperl & Böttinger 2020)",
+        lambda _threat, weight: entropic_retraining() if weight is None else entropic_retraining(weight),
+        weighted=True,
+        retrains=True,
+    ),
+    "differential": Preset(
+        "differences between points of different classes, with an input-gradient penalty (Nar et al. 2019 and ours)",
+        lambda _threat, weight: differential_training() if weight is None else differential_training(weight),
+        weighted=True,
+        retrains=False,
+    ),
+    "differential-bare": Preset(
+        "the same without the penalty, as published",
+        lambda _threat, _weight: differential_training(input_gradient=0),
+        weighted=False,
+        retrains=False,
+    ),
+    "input-gradient": Preset(
+        "cross-entropy with the penalty of `differential`: what the penalty does on its own",
+        lambda _threat, weight: CrossEntropy() + (0.01 if weight is None else weight) * InputGradient(),
+        weighted=True,
+        retrains=False,
+    ),
+    "pgd": Preset(
+        "adversarial training on ten-step PGD (Madry et al. 2018), the expensive peer",
+        lambda threat, _weight: PGDTraining(threat),
+        weighted=False,
+        retrains=False,
+    ),
+}
+
+
+def preset(text: str, threat: Threat) -> tuple[Preset, Objective]:
+    """Read an objective as the command line spells it: a name, or a name and its weight as in `entropic:0.05`.
+
+    Raises:
+        SettingError: an unknown name, a weight that is no finite number, or one for an objective without.
+    """
+    name, colon, weight = text.strip().partition(":")
+    if name not in PRESETS:
+        raise SettingError(f"Expected an objective out of {', '.join(PRESETS)}, but got {text!r}.")
+    if colon and not PRESETS[name].weighted:
+        raise SettingError(f"The objective {name!r} has no weight, but got {text!r}; write {name!r}.")
+    try:
+        value = float(weight) if colon else None
+    except ValueError:
+        raise SettingError(f"Expected {name}:WEIGHT with a number as weight, but got {text!r}.") from None
+    return PRESETS[name], PRESETS[name].build(threat, value)

@@ -1,0 +1,85 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from retemper.errors import LayerError
+from retemper.objectives import ActivationEntropy, ForwardPass
+
+
+class Partly(nn.Module):
+    """Has a nonlinearity that never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+        self.auxiliary = nn.ReLU()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs.float())
+
+
+def test_each_selection_gets_its_own_layers(network: Callable[[int], nn.Module], batch: Callable[[int], Any]) -> None:
+    forward = ForwardPass(network(3), *batch(3), ["all", nn.Linear, ["0", "1"]])
+    assert list(forward.activations("all")) == ["1", "3"]
+    assert list(forward.activations(nn.Linear)) == ["0", "2", "4"]
+    assert list(forward.activations(["0", "1"])) == ["0", "1"]
+    assert torch.equal(forward.activations(nn.Linear)["4"], forward.logits)
+    with pytest.raises(LayerError, match=r"'1'.*recorded_layers"):
+        forward.activations("1")
+
+
+def test_a_layer_that_runs_twice_counts_twice() -> None:
+    act = nn.Tanh()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), act, nn.Linear(4, 4), act, nn.Linear(4, 3))
+    inputs, labels = torch.rand(6, 5), torch.arange(6) % 3
+    entropy = ActivationEntropy().compute(model, inputs, labels).total
+    with torch.no_grad():
+        halves = [nn.Sequential(*model[:count], nn.Identity()) for count in (2, 4)]
+        apart = [
+            ActivationEntropy(nn.Identity)(nn.Sequential(half, nn.Linear(4, 3)), inputs, labels) for half in halves
+        ]
+    assert entropy.detach().item() == pytest.approx(sum(apart).item())
+
+
+def test_layers_that_do_not_run_are_left_out_but_not_all_of_them() -> None:
+    inputs, labels = torch.rand(4, 5), torch.arange(4) % 3
+    assert list(ForwardPass(Partly(), inputs, labels, ["all"]).activations("all")) == ["layers.1"]
+    with pytest.raises(LayerError, match=r"Partly has layers that fit 'auxiliary', but none of them ran"):
+        ActivationEntropy("auxiliary")(Partly(), inputs, labels)
+
+
+def test_losses_and_margins_are_those_of_each_image(
+    network: Callable[[int], nn.Module], batch: Callable[[int], Any]
+) -> None:
+    model, (inputs, labels) = network(4), batch(4)
+    forward = ForwardPass(model, inputs, labels, differentiable_inputs=True)
+    for index, label in enumerate(labels.tolist()):
+        image = inputs[index : index + 1].clone().requires_grad_()
+        logits = model(image)[0]
+        loss = logits.exp().sum().log() - logits[label]
+        assert forward.losses[index].item() == pytest.approx(loss.item())
+        others = [logits[other] for other in range(4) if other != label]
+        for of, scalar in (("loss", loss), ("scores", logits[label] - max(others))):
+            (gradient,) = torch.autograd.grad(scalar, image, retain_graph=True)
+            torch.testing.assert_close(forward.input_gradient(of)[index], gradient[0], rtol=1e-10, atol=1e-12)
+
+
+def test_half_precision_logits_are_widened(batch: Callable[[int], Any]) -> None:
+    inputs, labels = batch(3)
+    with torch.autocast("cpu", torch.bfloat16):
+        forward = ForwardPass(nn.Linear(5, 3), inputs.float(), labels)
+    assert forward.logits.dtype == torch.float32
+
+
+def test_the_callers_inputs_are_left_alone(network: Callable[[int], nn.Module], batch: Callable[[int], Any]) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+    before = inputs.clone()
+    forward = ForwardPass(model, inputs, labels, differentiable_inputs=True)
+    forward.input_gradient("loss").square().sum().backward()
+    assert not inputs.requires_grad
+    assert inputs.grad is None
+    assert torch.equal(inputs, before)

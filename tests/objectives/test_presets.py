@@ -1,0 +1,84 @@
+import pytest
+import torch
+from torch import nn
+
+from retemper.errors import SettingError
+from retemper.objectives import (
+    PRESETS,
+    ActivationEntropy,
+    CrossEntropy,
+    Differential,
+    InputGradient,
+    Objective,
+    differential_training,
+    entropic_retraining,
+    preset,
+)
+from retemper.threats import Linf
+
+THREAT = Linf(0.1)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_builds_and_trains(name: str) -> None:
+    chosen, objective = preset(name, THREAT)
+    assert chosen is PRESETS[name]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    loss = objective(model, torch.rand(6, 5), torch.arange(6) % 3)
+    loss.backward()
+    assert loss.isfinite()
+    assert chosen.summary
+
+
+@pytest.mark.parametrize(
+    ("text", "objective"),
+    [
+        ("plain", CrossEntropy()),
+        ("entropic", entropic_retraining()),
+        ("entropic:0.05", CrossEntropy() + 0.05 * ActivationEntropy("all", "activation")),
+        (" entropic:5e-2 ", CrossEntropy() + 0.05 * ActivationEntropy("all", "activation")),
+        ("differential", differential_training()),
+        ("differential:0.2", Differential() + 0.2 * InputGradient("scores", "l2", squared=True)),
+        ("differential:0", 1 * Differential()),
+        ("differential-bare", 1 * Differential()),
+        ("input-gradient:0.3", CrossEntropy() + 0.3 * InputGradient("scores", "l2", squared=True)),
+    ],
+)
+def test_a_preset_is_the_formula_that_its_name_and_weight_say(text: str, objective: Objective) -> None:
+    assert repr(preset(text, THREAT)[1]) == repr(objective)
+
+
+def test_pgd_trains_against_the_threat() -> None:
+    assert repr(preset("pgd", THREAT)[1]).startswith("PGDTraining(linf:0.1, CrossEntropy(), steps=10,")
+
+
+def test_entropic_retraining_takes_its_layers() -> None:
+    assert repr(entropic_retraining(0.5, "conv*")) == repr(CrossEntropy() + 0.5 * ActivationEntropy("conv*"))
+
+
+@pytest.mark.parametrize("text", ["entropy", "", ":0.1", "Plain", "entropic 0.05"])
+def test_an_unknown_name_is_an_error_that_lists_them(text: str) -> None:
+    with pytest.raises(SettingError, match="plain, entropic, differential") as error:
+        preset(text, THREAT)
+    assert repr(text) in str(error.value)
+
+
+@pytest.mark.parametrize("weight", ["", "high", "0,1", "0.1:2"])
+def test_a_weight_that_is_no_number_is_an_error(weight: str) -> None:
+    with pytest.raises(SettingError, match="entropic:WEIGHT with a number"):
+        preset(f"entropic:{weight}", THREAT)
+
+
+@pytest.mark.parametrize("weight", ["nan", "inf"])
+@pytest.mark.parametrize("name", ["entropic", "differential", "input-gradient"])
+def test_a_weight_that_is_not_finite_is_an_error(name: str, weight: str) -> None:
+    with pytest.raises(SettingError, match="finite number"):
+        preset(f"{name}:{weight}", THREAT)
+
+
+@pytest.mark.parametrize("name", ["plain", "differential-bare", "pgd"])
+def test_a_weight_for_an_objective_without_one_is_an_error(name: str) -> None:
+    assert not PRESETS[name].weighted
+    with pytest.raises(SettingError, match=f"'{name}' has no weight"):
+        preset(f"{name}:0.5", THREAT)
