@@ -1,0 +1,28 @@
+"""An untrained network for a data set: by name or a user's own, with the weights of a seed."""
+
+import torch
+from torch import nn
+
+from retemper.data import Data
+from retemper.models import create, from_factory
+
+
+def fresh(model: str, data: Data, *, activation: str = "relu", seed: int = 0) -> nn.Module:
+    """Build a network whose inputs, classes and normalisation are those of the data.
+
+    Args:
+        model: a key of `retemper.models.NETWORKS`, or `package.module:factory`, which is called as it is.
+        data: its training images give the mean and standard deviation of the first layer.
+        activation: of a network by name.
+        seed: of the weights; torch's global generator is left as it was.
+
+    Raises:
+        SettingError: an unknown network or activation.
+        ModelError: the factory fails, or the network does not take inputs of this shape.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if ":" in model:
+            return from_factory(model)
+        mean, std = data.mean_and_std()
+        return create(model, shape=data.shape, classes=len(data.classes), activation=activation, mean=mean, std=std)

@@ -1,0 +1,33 @@
+"""Where lower precision and channels-last memory pay."""
+
+import contextlib
+
+import torch
+
+PRECISIONS = ("auto", "fp32", "bf16")
+WORTH_IT = 16 * 16  # pixels an image: below, the casts cost more than they save (`python -m benchmarks precision`)
+
+
+def resolve(precision: str, device: torch.device, shape: tuple[int, ...]) -> str:
+    """What "auto" means: bf16 for images on a processor with matrix units for it, else fp32."""
+    if precision != "auto":
+        return precision
+    return "bf16" if channels_last_pays(shape) and _has_bf16_units(device) else "fp32"
+
+
+def channels_last_pays(shape: tuple[int, ...]) -> bool:
+    """Whether inputs of this shape are images large enough for the channels-last layout."""
+    return len(shape) == 3 and shape[1] * shape[2] >= WORTH_IT
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Autocast to bf16, or nothing."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+
+
+def _has_bf16_units(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # No public call says so; without the name there is no AMX that torch would use.
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return device.type == "cpu" and bool(amx())
