@@ -1,0 +1,83 @@
+"""Robust PyTorch classifiers without adversarial examples, and an honest measure of whether it worked."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from retemper.activations import record
+    from retemper.comparison import Comparison, compare
+    from retemper.data import Data, Split, load
+    from retemper.evaluation import evaluate, plan
+    from retemper.information import profile
+    from retemper.models import create
+    from retemper.objectives import (
+        ActivationEntropy,
+        CrossEntropy,
+        Differential,
+        InputGradient,
+        PGDTraining,
+        differential_training,
+        entropic_retraining,
+        fit_biases,
+    )
+    from retemper.threats import L2, Linf
+    from retemper.training import retrain
+
+# Where each public name lives: it is imported at its first use, so that `import retemper` stays quick.
+_HOMES = {
+    "ActivationEntropy": "objectives",
+    "Comparison": "comparison",
+    "CrossEntropy": "objectives",
+    "Data": "data",
+    "Differential": "objectives",
+    "InputGradient": "objectives",
+    "L2": "threats",
+    "Linf": "threats",
+    "PGDTraining": "objectives",
+    "Split": "data",
+    "compare": "comparison",
+    "create": "models",
+    "differential_training": "objectives",
+    "entropic_retraining": "objectives",
+    "evaluate": "evaluation",
+    "fit_biases": "objectives",
+    "load": "data",
+    "plan": "evaluation",
+    "profile": "information",
+    "record": "activations",
+    "retrain": "training",
+}
+
+__all__ = [
+    "L2",
+    "ActivationEntropy",
+    "Comparison",
+    "CrossEntropy",
+    "Data",
+    "Differential",
+    "InputGradient",
+    "Linf",
+    "PGDTraining",
+    "Split",
+    "compare",
+    "create",
+    "differential_training",
+    "entropic_retraining",
+    "evaluate",
+    "fit_biases",
+    "load",
+    "plan",
+    "profile",
+    "record",
+    "retrain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'retemper' has no attribute {name!r}")
+    return getattr(import_module(f"retemper.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,60 @@
+"""The commands and how their errors are shown."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from retemper.cli.compare import compare
+from retemper.cli.evaluate import evaluate
+from retemper.cli.profile import profile
+from retemper.cli.train import train
+from retemper.errors import RetemperError
+
+app = typer.Typer(
+    name="retemper",
+    help="Make PyTorch classifiers robust without adversarial examples, and measure honestly whether it worked.\n\n"
+    "Start with `retemper compare`: it needs nothing but this package.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for command in (compare, train, evaluate, profile):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"retemper {version('retemper')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command; what the user got wrong, and what the disk refused, is one message and exit status 2."""
+    try:
+        app()
+    except RetemperError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"Reading or writing failed: {error}. What was there before is still there.")
+    except KeyboardInterrupt:
+        typer.echo("Stopped. With --out, the same command goes on where it was.", err=True)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), message))
+    sys.exit(2)

@@ -1,0 +1,78 @@
+"""Options that several commands share, each explained once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="Data set: `digits` (comes with a dependency), `mnist`, `cifar10`, a Hugging Face Hub id such as "
+        "`ylecun/mnist`, a local parquet or image folder, an .npz or .safetensors file."
+    ),
+]
+Classes = Annotated[
+    str, typer.Option(help="Only these classes, by name, separated by commas: `airplane,horse`. Empty: all.")
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Network: `small-cnn`, `lenet5`, `madry-cnn`, `entropic-cnn`, `entropic-cnn-unpadded`, `mlp`, or your "
+        "own as `package.module:factory`."
+    ),
+]
+Activation = Annotated[
+    str, typer.Option(help="Activation function of a network by name: relu, gelu, silu, softplus, elu, tanh.")
+]
+Threats = Annotated[
+    list[str],
+    typer.Option(
+        "--threat",
+        help="How far an attack may move an input: `linf:8/255`, `l2:0.5`, several radii as `linf:0.1,0.2`. May be "
+        "repeated. Inputs live in [0, 1].",
+    ),
+]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="Which images are attacked: `validation` to choose weights and settings by, `test` for the figures that "
+        "are reported, once."
+    ),
+]
+Images = Annotated[int, typer.Option(help="How many images to attack: the first so many.")]
+Attacks = Annotated[
+    str,
+    typer.Option(
+        help="Attacks, separated by commas, out of fgsm, pgd-ce, pgd-margin, pgd-dlr, apgd-ce, apgd-margin, apgd-dlr. "
+        "An image counts as robust only if none of them breaks it."
+    ),
+]
+Steps = Annotated[int, typer.Option(help="Gradient steps of each attack.")]
+Restarts = Annotated[int, typer.Option(help="Random starts of each attack.")]
+BatchSize = Annotated[int, typer.Option(help="Images in a training step.")]
+Optimiser = Annotated[str, typer.Option(help="adam, adamw or sgd (Nesterov momentum 0.9).")]
+LearningRate = Annotated[
+    float | None, typer.Option(help="Highest learning rate. Default: 0.001 for adam and adamw, 0.05 for sgd.")
+]
+WeightDecay = Annotated[float, typer.Option(help="Weight decay.")]
+Schedule = Annotated[str, typer.Option(help="Learning rate over time: cosine, constant, linear or one-cycle.")]
+Augmentation = Annotated[str, typer.Option(help="Random changes to training images: none, crop, crop-and-flip.")]
+Precision = Annotated[
+    str, typer.Option(help="fp32, bf16, or auto: bf16 for training where the processor has units for it.")
+]
+Weights = Annotated[
+    Path, typer.Argument(help="The network's weights in safetensors, such as `model.safetensors` of `retemper train`.")
+]
+Factory = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="`package.module:factory` that builds the network, for weights not saved by retemper."
+    ),
+]
+Progress = Annotated[bool, typer.Option(help="Show one line that says how far it is.")]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names separated by commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,89 @@
+"""Tables for the terminal."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from retemper.data import Data
+from retemper.evaluation import Evaluation
+from retemper.evaluation.intervals import Interval
+from retemper.information import LayerProfile
+from retemper.report import Network, Results
+
+UPPER_BOUND = "Robust accuracy is an upper bound: what {attacks} did not break. An attack that fails proves nothing."
+
+
+def finished_line(network: Network) -> Text:
+    """One line for a network that has just been attacked."""
+    images = len(network.clean)
+    robust = ", ".join(f"{found.threat} {found.standing.count('1') / images:.1%}" for found in network.outcomes)
+    return Text(f"seed {network.seed}  {network.objective}: clean {network.clean.count('1') / images:.1%}, {robust}")
+
+
+def comparison_table(results: Results) -> Table:
+    """Clean and robust accuracy with intervals, and what the training cost."""
+    rows = results.rows()
+    first = results.networks[0]
+    table = Table(
+        title=f"{results.data['name']}, {results.settings['model']}: "
+        f"{len(first.clean)} {results.settings['split']} images, "
+        f"mean over {results.settings['seeds']} seeds, 95 % intervals",
+        caption=UPPER_BOUND.format(attacks=", ".join(results.attacks)) + _note(results.data["note"]),
+    )
+    table.add_column("objective")
+    table.add_column("clean", justify="right")
+    for outcome in first.outcomes:
+        table.add_column(outcome.threat, justify="right")
+    table.add_column("training time", justify="right")
+    for row in rows:
+        ratio = sum(row.time_ratio) / len(row.time_ratio) if row.time_ratio else None
+        table.add_row(
+            row.objective,
+            _share(row.clean.mean, row.clean.interval),
+            *[_share(share.mean, share.interval) for share in row.robust.values()],
+            "" if ratio is None else f"{ratio:.2f}x",
+        )
+    return table
+
+
+def evaluation_table(evaluation: Evaluation, data: Data, split: str) -> Table:
+    """Clean and robust accuracy, and which attack broke how many."""
+    table = Table(
+        title=f"{data.name}: {len(evaluation.clean)} {split} images, 95 % intervals",
+        caption=UPPER_BOUND.format(attacks=", ".join(evaluation.attacks)) + _note(data.note),
+    )
+    table.add_column("threat")
+    table.add_column("accuracy", justify="right")
+    table.add_column("broken by")
+    table.add_row("none", _share(evaluation.clean_accuracy, evaluation.clean_interval), "")
+    for found in evaluation.robustness:
+        broken = ", ".join(f"{name} {count}" for name, count in found.broken_by.items() if count)
+        table.add_row(str(found.threat), _share(found.accuracy, found.interval), broken)
+    return table
+
+
+def profile_table(layers: Sequence[LayerProfile], images: int, data: Data) -> Table:
+    """One row a layer, every figure beside its maximum."""
+    table = Table(title=f"{data.name}: {images} test images, entropies in nats, each figure of its maximum")
+    for heading in ("layer", "units", "active", "activation entropy", "unit entropy", "effective rank"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for layer in layers:
+        maxima = layer.maxima
+        table.add_row(
+            layer.layer,
+            str(layer.units),
+            f"{layer.active:.1%}",
+            f"{layer.activation_entropy:.2f} of {maxima['activation_entropy']:.2f}",
+            f"{layer.unit_entropy:.3f} of {maxima['unit_entropy']:.3f}",
+            f"{layer.effective_rank:.1f} of {maxima['effective_rank']:.0f}",
+        )
+    return table
+
+
+def _share(share: float, interval: Interval) -> str:
+    return f"{100 * share:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def _note(note: str) -> str:
+    return f" Note: {note}." if note else ""

@@ -1,0 +1,88 @@
+"""`retemper train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retemper.cli import options
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for model.safetensors, history.csv and checkpoints.")],
+    data: options.Data = "digits",
+    classes: options.Classes = "",
+    model: options.Model = "small-cnn",
+    activation: options.Activation = "relu",
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Retrain the network with these weights (safetensors) instead of a fresh one."),
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="plain, entropic, differential, differential-bare, input-gradient or pgd; a weight after a colon, "
+            "as in `entropic:0.05`."
+        ),
+    ] = "plain",
+    threat: Annotated[str, typer.Option(help="What `pgd` trains against, such as `linf:8/255`.")] = "linf:0.1",
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of fresh weights, of the order of images and of random starts.")] = 0,
+    batch_size: options.BatchSize = 128,
+    optimiser: options.Optimiser = "adam",
+    learning_rate: options.LearningRate = None,
+    weight_decay: options.WeightDecay = 0.0,
+    schedule: options.Schedule = "cosine",
+    augmentation: options.Augmentation = "none",
+    precision: options.Precision = "auto",
+    resume: Annotated[bool, typer.Option(help="Go on from what is in --out; --no-resume starts over.")] = True,
+    tensorboard: Annotated[bool, typer.Option(help="Log for TensorBoard too; needs retemper[tensorboard].")] = False,
+    progress: options.Progress = True,
+) -> None:
+    """Train a network, or retrain one that is trained already.
+
+    For example, first `--objective plain --out runs/plain`, then
+    `--from runs/plain/model.safetensors --objective entropic --epochs 2 --out runs/entropic`.
+    """
+    from rich.console import Console
+
+    from retemper.data import load
+    from retemper.errors import SettingError
+    from retemper.models import load as load_model
+    from retemper.objectives import preset
+    from retemper.threats import parse
+    from retemper.training import fresh, retrain
+
+    threats = parse(threat)
+    if len(threats) != 1:
+        raise SettingError(f"Expected one radius to train against, but got {threat!r}.")
+    _, loss = preset(objective, threats[0])
+    loaded = load(data, classes=options.names(classes) or None)
+    network = (
+        fresh(model, loaded, activation=activation, seed=seed)
+        if start is None
+        else load_model(start, model if ":" in model else None)
+    )
+    training = retrain(
+        network,
+        loaded,
+        loss,
+        out=out,
+        resume=resume,
+        trackers=["tensorboard"] if tensorboard else [],
+        progress=progress,
+        epochs=epochs,
+        seed=seed,
+        batch_size=batch_size,
+        optimiser=optimiser,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        augmentation=augmentation,
+        precision=precision,
+    )
+    last = training.history[-1]
+    console = Console()
+    console.print(f"Trained on [bold]{loss!r}[/bold] for {len(training.history)} epochs, {training.seconds:.1f} s.")
+    console.print(f"Validation accuracy {last['validation_accuracy']:.1%}, loss {last['loss']:.4g}.")
+    console.print(f"Written: {out / 'model.safetensors'}")
