@@ -1,0 +1,40 @@
+"""One training step of the entropic paper's network on random images, as every benchmark here takes it."""
+
+from collections.abc import Callable
+
+import torch
+
+from retemper.models import create
+from retemper.objectives import Objective
+from retemper.training.precision import autocast
+
+BATCH = 128
+SHAPE = (3, 32, 32)
+CLASSES = 10
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    """Random images and labels: the time of a step does not hang on what they show."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand(BATCH, *SHAPE, generator=generator)
+    return inputs, torch.randint(CLASSES, (BATCH,), generator=generator)
+
+
+def step(objective: Objective, precision: str = "fp32", *, channels_last: bool = True) -> Callable[[], None]:
+    """A function that takes one step of Adam on the objective, on a network of its own."""
+    torch.manual_seed(0)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model = create("entropic-cnn", shape=SHAPE, classes=CLASSES)
+    model.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub forgets it
+    inputs, labels = batch()
+    inputs = inputs.contiguous(memory_format=layout)
+    optimiser = torch.optim.Adam(model.parameters())
+
+    def take() -> None:
+        with autocast(precision, inputs.device):
+            loss = objective(model, inputs, labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return take
