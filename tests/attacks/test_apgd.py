@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from retemper.attacks import apgd
-from retemper.attacks.apgd import CHECKPOINTS, checkpoints
-from retemper.threats import NORMS, Threat
+from retemper.attacks.apgd import CHECKPOINTS, _Climb, checkpoints
+from retemper.threats import NORMS, Linf, Threat
 
 
 @given(st.integers(1, 2000))
@@ -51,18 +51,18 @@ def test_for_other_numbers_of_steps_the_official_rounding_differs_from_the_paper
 
 
 class Watched(nn.Module):
-    """A curved model in float64 that remembers what it was asked."""
+    """A model in float64 that goes up and down many times within the ball, always answers 0, and remembers."""
 
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(2)
-        self.first = 3 * torch.randn(6, 8, generator=generator, dtype=torch.float64)
-        self.last = torch.randn(8, 3, generator=generator, dtype=torch.float64)
+        self.first = 40 * torch.randn(6, 8, generator=generator, dtype=torch.float64)
+        self.last = 0.3 * torch.randn(8, 3, generator=generator, dtype=torch.float64)
         self.asked: list[Tensor] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
         self.asked.append(inputs.detach().clone())
-        return torch.sin(inputs @ self.first) @ self.last
+        return torch.sin(inputs @ self.first) @ self.last + torch.tensor([8.0, 0.0, 0.0], dtype=torch.float64)
 
 
 def algorithm_1(
@@ -110,7 +110,7 @@ def algorithm_1(
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [2, 9, 27])  # among them ties of condition 1, and condition 2 alone
 def test_every_iterate_is_that_of_algorithm_1(norm: str, seed: int) -> None:
     model = Watched()
     x = torch.rand(1, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -119,8 +119,35 @@ def test_every_iterate_is_that_of_algorithm_1(norm: str, seed: int) -> None:
     model.asked = []
     apgd(model, x, label, threat, steps=40)
     ours = [*model.asked]
-    assert len(ours) == 41, "the image has to stand, so that all iterates are there to compare"
+    assert len(ours) == 41
     plain, halvings = algorithm_1(model, x, label, threat, ours[0], 40)
     assert halvings >= 3
     for iterate, expected in zip(ours, plain, strict=True):
         torch.testing.assert_close(iterate, expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("rises", [2, 3, 4])
+@pytest.mark.parametrize("halved_then", [False, True])
+@pytest.mark.parametrize("gained", [False, True])
+def test_the_step_size_is_halved_by_condition_1_or_2(rises: int, halved_then: bool, gained: bool) -> None:
+    inputs, label, here, best = (
+        torch.zeros(1, 2),
+        torch.zeros(1, dtype=torch.int64),
+        torch.ones(1, 2),
+        torch.full((1, 2), 2.0),
+    )
+    climb = _Climb(inputs, label, label, here, Linf(0.5))
+    climb.best, climb.best_gradient = best, 7 * best
+    climb.rises, climb.last_checkpoint = torch.tensor([float(rises)]), 6
+    climb.highest_then, climb.highest = torch.tensor([1.0]), torch.tensor([1.5 if gained else 1.0])
+    climb.halved_then, climb.last_loss = torch.tensor([halved_then]), torch.tensor([0.5])
+    climb.reconsider(10)
+    # Of four steps, fewer than three rose; or the size stayed at the last checkpoint and nothing was gained since.
+    halved = rises < 3 or (not halved_then and not gained)
+    assert climb.step_size.item() == (0.5 if halved else 1.0)
+    assert torch.equal(climb.points, best if halved else here)
+    assert torch.equal(climb.gradient, 7 * best if halved else torch.zeros(1, 2))
+    assert climb.last_loss.item() == (climb.highest.item() if halved else 0.5)
+    assert climb.halved_then.item() is halved
+    assert climb.highest_then.item() == climb.highest.item()
+    assert (climb.rises.item(), climb.last_checkpoint) == (0, 10)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from retemper.attacks import pgd
 from retemper.errors import SettingError
-from retemper.threats import NORMS, Linf
+from retemper.threats import L2, NORMS, Linf
 
 
 class Small(nn.Module):
@@ -93,13 +93,14 @@ def test_one_step_without_a_random_start_is_fgsm() -> None:
     torch.testing.assert_close(moved, fgsm, rtol=0, atol=1e-7)
 
 
-def test_the_default_step_is_two_and_a_half_radii_over_the_steps_and_at_most_the_radius() -> None:
-    inputs = torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64)
-    for steps, length in ((1, 0.01), (2, 0.01), (10, 0.0025)):
-        model = Small()
-        pgd(model, inputs, model(inputs).argmax(1), Linf(0.01), steps=steps, random_start=False)
-        _, first, second, *_ = model.asked  # the first was asked for the labels
-        assert float((second - first).abs().max()) == pytest.approx(length)
+@pytest.mark.parametrize(("steps", "length"), [(1, 0.01), (2, 0.01), (10, 0.0025)])
+def test_the_default_step_is_two_and_a_half_radii_over_the_steps_and_at_most_the_radius(
+    steps: int, length: float
+) -> None:
+    inputs = torch.rand(20, 1, 2, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    labels = Small()(inputs).argmax(1)
+    default = pgd(Small(), inputs, labels, L2(0.01), steps=steps)
+    torch.testing.assert_close(pgd(Small(), inputs, labels, L2(0.01), steps=steps, step_size=length), default)
 
 
 def test_restarts_without_a_random_start_are_refused() -> None:

@@ -199,9 +199,10 @@ class Watched(nn.Module):
         self.model, self.asked, self.graphs = model, [], []
 
     def forward(self, inputs: Tensor) -> Tensor:
+        outputs = self.model(inputs)
         self.asked.append(inputs.detach().clone())
-        self.graphs.append(inputs.requires_grad)
-        return self.model(inputs)
+        self.graphs.append(outputs.requires_grad)
+        return outputs
 
 
 @pytest.mark.parametrize("attack", [pgd, apgd])

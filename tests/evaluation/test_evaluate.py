@@ -174,6 +174,20 @@ def test_a_cheating_attack_breaks_nothing(cheat: str) -> None:
     assert evaluate(Picky(), split, [Linf(0.1)], attacks=[honest], progress=False).robustness[0].accuracy == 0
 
 
+def test_a_candidate_outside_does_not_count_even_if_the_model_changes_its_mind() -> None:
+    class Moody(nn.Module):
+        calls = 0
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            self.calls += 1
+            return torch.tensor([[1.0, 0.0] if self.calls == 1 else [0.0, 1.0]]).expand(len(inputs), 2)
+
+    split = Split(torch.zeros(4, 1, 3, 3), torch.zeros(4, dtype=torch.int64))
+    attack = stub("cheat", lambda model, inputs, labels, threat, generator: inputs + 0.5)
+    evaluation = evaluate(Moody(), split, [Linf(0.1)], attacks=[attack], progress=False)
+    assert evaluation.robustness[0].accuracy == 1
+
+
 def test_one_cheated_image_does_not_spoil_the_others_of_its_batch() -> None:
     model = network()
     split = images(model, 20, 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from retemper.errors import ModelError
+from retemper.errors import LayerError, ModelError
 from retemper.models import evaluation_mode, logits, predict
 from retemper.models.inference import check_finite, device_of
 
@@ -75,6 +75,14 @@ def test_a_model_that_cannot_run_is_named_with_the_shape(error: type[Exception])
     with pytest.raises(ModelError, match=r"Returns.*\(4, 3\).*wrong size") as raised:
         logits(Returns(fail), INPUTS)
     assert isinstance(raised.value.__cause__, error)
+
+
+def test_an_error_of_ours_passes_as_it_is() -> None:
+    def fail() -> None:
+        raise LayerError("a layer returns no tensor")
+
+    with pytest.raises(LayerError, match=r"^a layer returns no tensor$"):
+        logits(Returns(fail), INPUTS)
 
 
 def test_a_full_memory_is_no_fault_of_the_model() -> None:

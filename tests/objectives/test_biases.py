@@ -1,3 +1,4 @@
+import copy
 import itertools
 import math
 from collections.abc import Callable
@@ -207,6 +208,16 @@ def test_only_the_last_bias_is_touched(outputs: int) -> None:
     assert not any(module._forward_hooks for module in model.modules())
     assert model[2].bias.requires_grad
     assert model[2].bias.grad is None
+
+
+def test_running_statistics_stay_and_dropout_is_off() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 50), nn.Dropout(0.9), nn.Linear(50, 3))
+    twin = copy.deepcopy(model)
+    for one in (model, twin):
+        fit_biases(one, points(3))
+        assert one[0].num_batches_tracked.item() == 0
+    assert torch.equal(model[3].bias, twin[3].bias)
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 3, 5])

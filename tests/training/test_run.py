@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from retemper.data import Data
-from retemper.errors import CheckpointError, DivergenceError, ModelError, SettingError
+from retemper.errors import CheckpointError, DivergenceError, ModelError
 from retemper.models import Network, create, load
 from retemper.objectives import ActivationEntropy, CrossEntropy, PGDTraining, differential_training
 from retemper.threats import Linf
@@ -249,44 +249,6 @@ def test_weights_of_nan_are_found_before_training(network: Network, digits: Data
         network.dense2.weight[0, 0] = float("nan")
     with pytest.raises(ModelError, match=r"dense2\.weight"):
         retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"epoch": 3}, "no setting 'epoch'; the settings are epochs"),
-        ({"epochs": 0}, "`epochs` to be 1 or more, but got 0"),
-        ({"batch_size": -1}, "`batch_size` to be 1 or more"),
-        ({"optimiser": "adamm"}, "`optimiser` to be one of adam, adamw, sgd, but got 'adamm'"),
-        ({"schedule": "warm"}, "`schedule` to be one of"),
-        ({"precision": "fp16"}, "`precision` to be one of"),
-        ({"augmentation": "mixup"}, "`augmentation` to be one of"),
-        ({"learning_rate": -1.0}, "`learning_rate` to be above 0"),
-        ({"learning_rate": float("nan")}, "`learning_rate` to be above 0"),
-        ({"weight_decay": float("nan")}, "`weight_decay` to be 0 or more"),
-        ({"trackers": ["tensorboard"]}, "need a folder to write to"),
-    ],
-)
-def test_impossible_settings(settings: dict[str, object], message: str, network: Network, digits: Data) -> None:
-    with pytest.raises(SettingError, match=message):
-        retrain(network, digits, CrossEntropy(), progress=False, **settings)
-
-
-def test_an_unknown_tracker(network: Network, digits: Data, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="installed trackers"):
-        retrain(network, digits, CrossEntropy(), out=tmp_path, trackers=["nonesuch"], progress=False)
-
-
-def test_a_model_with_another_number_of_classes(digits: Data) -> None:
-    model = create("mlp", shape=digits.shape, classes=7)
-    with pytest.raises(ModelError, match="7 logits, but digits has 10 classes"):
-        retrain(model, digits, CrossEntropy(), progress=False)
-
-
-def test_a_model_for_another_shape(digits: Data) -> None:
-    model = create("lenet5", shape=(3, 32, 32), classes=10)
-    with pytest.raises(ModelError, match=r"failed on inputs of shape \(2, 1, 8, 8\)"):
-        retrain(model, digits, CrossEntropy(), progress=False)
 
 
 def test_frozen_parameters_stay(network: Network, digits: Data) -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retemper.errors import ModelError
+from retemper.errors import ModelError, RetemperError
 
 
 def logits(model: nn.Module, inputs: Float[Tensor, "images *shape"]) -> Float[Tensor, "images classes"]:
@@ -21,7 +21,7 @@ def logits(model: nn.Module, inputs: Float[Tensor, "images *shape"]) -> Float[Te
     """
     try:
         outputs = model(inputs)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, RetemperError):
         raise
     except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
         raise ModelError(

@@ -33,7 +33,7 @@ class PGDTraining(Objective):
 
     Raises:
         SettingError: steps below 1, a step size that is no positive number, or a warm-up outside [0, 1];
-            at a batch, inputs outside the threat's bounds.
+            at the first batch, inputs outside the threat's bounds.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class PGDTraining(Objective):
         if not (math.isfinite(self.step_size) and self.step_size > 0):
             raise SettingError(f"Expected `step_size` to be a positive finite number, but got {step_size}.")
         self._own: torch.Generator | None = None
+        self._checked = False
 
     def compute(
         self,
@@ -66,7 +67,10 @@ class PGDTraining(Objective):
         generator: torch.Generator | None = None,
     ) -> Loss:
         """The inner objective at the moved inputs, with its parts."""
-        check_batch(inputs, labels, self.threat)
+        if not self._checked:
+            # The first batch tells whether inputs are normalised; an accelerator would have to be waited for at each.
+            check_batch(inputs, labels, self.threat)
+            self._checked = True
         if generator is None and (self._own is None or self._own.device != inputs.device):
             self._own = torch.Generator(inputs.device).manual_seed(self.seed)
         moved = self._move(model, inputs, labels, progress, generator or self._own)

@@ -1,0 +1,29 @@
+import pytest
+import torch
+
+from retemper.data import Data
+from retemper.errors import ModelError
+from retemper.training import check_fit, fresh
+from retemper.training.checkpoints import weights_hash
+
+
+def test_the_seed_decides_the_weights_and_nothing_else_moves(digits: Data) -> None:
+    before = torch.get_rng_state()
+    hashes = [weights_hash(fresh("mlp", digits, seed=seed)) for seed in (0, 0, 1)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_it_fits_the_data_and_normalises_them(digits: Data) -> None:
+    model = fresh("small-cnn", digits, activation="silu")
+    check_fit(model, digits)
+    normalised = model.normalise(digits.train.batch(slice(None))[0])
+    assert abs(float(normalised.mean())) < 1e-4
+    assert float(normalised.std()) == pytest.approx(1, abs=1e-3)
+    assert isinstance(model.conv1_act, torch.nn.SiLU)
+
+
+def test_a_users_own_network_is_built_as_it_is(digits: Data) -> None:
+    assert isinstance(fresh("torch.nn:Flatten", digits), torch.nn.Flatten)
+    with pytest.raises(ModelError, match="nonesuch"):
+        fresh("nonesuch:network", digits)
