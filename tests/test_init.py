@@ -24,3 +24,9 @@ def test_importing_stays_quick(statement: str) -> None:
     code = f"{statement}; import sys; print([name for name in {heavy} if name in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert printed.stdout.strip() == "[]"
+
+
+def test_the_rooms_are_there_after_one_import() -> None:
+    code = "import retemper; print(retemper.models.Normalise.__name__, retemper.attacks.pgd.__name__)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout.split() == ["Normalise", "pgd"]

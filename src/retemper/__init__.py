@@ -74,6 +74,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in {*_HOMES.values(), "attacks"}:
+        return import_module(f"retemper.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'retemper' has no attribute {name!r}")
     return getattr(import_module(f"retemper.{_HOMES[name]}"), name)

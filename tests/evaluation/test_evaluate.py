@@ -1,5 +1,6 @@
 import contextlib
 import importlib
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -111,6 +112,22 @@ def test_only_images_that_still_stand_go_on() -> None:
         "second": sum(0.3 <= pixel < 0.6 for pixel in right),
         "third": 0,
     }
+
+
+@pytest.mark.parametrize("wrong", [0, 5])
+def test_no_attack_runs_once_no_image_stands(wrong: int) -> None:
+    model = network()
+    first, second = Breaks(model, lambda _pixel: True), Breaks(model, lambda _pixel: True)
+    evaluation = evaluate(
+        model,
+        images(model, 5, wrong),
+        [EVERYWHERE, L2(9)],
+        attacks=[stub("first", first), stub("second", second)],
+        progress=False,
+    )
+    assert [found.accuracy for found in evaluation.robustness] == [0, 0]
+    assert len(first.calls) == (2 if wrong == 0 else 0)
+    assert second.calls == []
 
 
 def test_robust_accuracy_never_rises_with_the_radius_even_if_attacks_get_worse() -> None:
@@ -250,6 +267,20 @@ def test_a_model_in_float64_is_evaluated_in_float64() -> None:
     evaluation = evaluate(model, split, [Linf(0.5)], attacks=plan(steps=3), keep=1, progress=False)
     assert all(example.adversarial.dtype == torch.float64 for example in evaluation.robustness[0].examples)
     assert evaluation.clean_accuracy == float((model(split.inputs.double()).argmax(1) == 0).double().mean())
+
+
+def test_everything_found_goes_into_json() -> None:
+    model = network()
+    evaluation = evaluate(model, images(model, 12, 2), [Linf(0.2), L2(0.1)], attacks=plan(steps=2), progress=False)
+    read = json.loads(json.dumps(evaluation.as_json(), allow_nan=False))
+    assert read["clean"]["standing"] == "001111111111"
+    assert read["clean"]["accuracy"] == 10 / 12
+    assert read["attacks"] == list(evaluation.attacks)
+    assert [entry["threat"] for entry in read["robustness"]] == ["linf:0.2", "l2:0.1"]
+    for entry, found in zip(read["robustness"], evaluation.robustness, strict=True):
+        assert [bit == "1" for bit in entry["standing"]] == found.standing.tolist()
+        assert (entry["accuracy"], entry["broken_by"]) == (found.accuracy, found.broken_by)
+        assert entry["interval"] == list(found.interval)
 
 
 def test_by_default_two_classes_are_attacked_too() -> None:

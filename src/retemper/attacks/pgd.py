@@ -71,6 +71,6 @@ def pgd(
                 if len(places) == 0:
                     break
                 points = threat.project(points + length * threat.steepest(gradient), inputs[places])
-            else:
+            else:  # some still stand: what the last step reached is judged too
                 found.record(places, points, *look(model, points, labels[places], climbed))
         return found.points

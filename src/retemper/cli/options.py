@@ -23,7 +23,8 @@ Model = Annotated[
     ),
 ]
 Activation = Annotated[
-    str, typer.Option(help="Activation function of a network by name: relu, gelu, silu, softplus, elu, tanh.")
+    str,
+    typer.Option(help="Activation function of a network by name: relu, gelu, silu, softplus, elu, tanh, leaky-relu."),
 ]
 Threats = Annotated[
     list[str],
