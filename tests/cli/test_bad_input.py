@@ -72,7 +72,7 @@ WORDS = {
     "negative radius": (["evaluate", "{weights}", "--threat", "linf:-0.1"], "positive"),
     "unknown norm": (["evaluate", "{weights}", "--threat", "l7:0.1"], "l7:0.1"),
     "unknown attack": (["evaluate", "{weights}", "--attacks", "apgd-ce,cw"], "cw"),
-    "unknown split": (["evaluate", "{weights}", "--split", "train"], "validation"),
+    "unknown split": (["evaluate", "{weights}", "--split", "dev"], "validation"),
     "no steps": (["evaluate", "{weights}", "--steps", "0"], "steps"),
     "no images": (["evaluate", "{weights}", "--images", "0"], "0"),
     "class count": (["evaluate", "{weights}", "--classes", "3,8"], "classes"),

@@ -38,7 +38,7 @@ Split = Annotated[
     str,
     typer.Option(
         help="Which images are attacked: `validation` to choose weights and settings by, `test` for the figures that "
-        "are reported, once."
+        "are reported, once, or `train`."
     ),
 ]
 Images = Annotated[int, typer.Option(help="How many images to attack: the first so many.")]

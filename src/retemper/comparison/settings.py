@@ -10,7 +10,7 @@ from retemper.objectives import preset
 from retemper.threats import Threat, parse
 from retemper.training import Settings
 
-ATTACKED = ("test", "validation")
+ATTACKED = ("test", "validation", "train")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Comparison:
         epochs: of the plainly trained network, from which retraining starts.
         retrain_epochs: of retraining; methods that do not retrain train for both, from fresh weights.
         seeds: how many, from 0 on.
-        split: which images are attacked: "validation" to choose settings by, "test" for figures to report.
+        split: which images are attacked: "validation" to choose settings by, "test" for figures to report, or "train".
         images: how many of them, the first ones.
         attacks: by name, see `retemper.evaluation.ATTACKS`.
         steps: of each attack.
