@@ -1,8 +1,13 @@
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
 import pytest
 import torch
 
 from retemper.data import Data, load
 from retemper.models import Network, create
+from retemper.training.checkpoints import Checkpoints
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +19,29 @@ def digits() -> Data:
 def network(digits: Data) -> Network:
     torch.manual_seed(0)
     return create("mlp", shape=digits.shape, classes=10)
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture
+def killed_after() -> Callable[[int], AbstractContextManager[None]]:
+    """A block in which the run dies right after the checkpoint of that epoch is written."""
+
+    @contextmanager
+    def block(epochs: int) -> Iterator[None]:
+        save = Checkpoints.save
+
+        def save_then_die(self: Checkpoints, *arguments: object) -> Path:
+            path = save(self, *arguments)
+            if path.name == f"epoch-{epochs:05d}":
+                raise KilledError
+            return path
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Checkpoints, "save", save_then_die)
+            with pytest.raises(KilledError):
+                yield
+
+    return block

@@ -7,12 +7,11 @@ import torch
 from torch import nn
 
 from retemper.data import Data
-from retemper.errors import CheckpointError, DivergenceError, ModelError
+from retemper.errors import DivergenceError, ModelError
 from retemper.models import Network, create, load
-from retemper.objectives import ActivationEntropy, CrossEntropy, PGDTraining, differential_training
-from retemper.threats import Linf
+from retemper.objectives import ActivationEntropy, CrossEntropy
 from retemper.training import retrain
-from retemper.training.checkpoints import Checkpoints, weights_hash
+from retemper.training.checkpoints import weights_hash
 
 
 def _accuracy(model: nn.Module, data: Data) -> float:
@@ -24,95 +23,6 @@ def test_plain_training_learns_digits(network: Network, digits: Data) -> None:
     training = retrain(network, digits, CrossEntropy(), epochs=10, batch_size=64, progress=False)
     assert _accuracy(network, digits) > 0.93
     assert training.history[-1]["loss"] < 0.5 * training.history[0]["loss"]
-
-
-def test_one_step_is_the_step_of_a_bare_loop(network: Network, digits: Data) -> None:
-    """One epoch of one batch with SGD: the weights move by -rate * gradient of the mean loss over all images."""
-    inputs, labels = digits.train.batch(slice(None))
-    torch.manual_seed(0)
-    bare = create("mlp", shape=digits.shape, classes=10)
-    nn.functional.cross_entropy(bare(inputs), labels).backward()
-    rate = 0.1
-    retrain(
-        network, digits, CrossEntropy(), epochs=1, batch_size=len(labels), optimiser="sgd", learning_rate=rate,
-        schedule="constant", progress=False,
-    )  # fmt: skip
-    for ours, theirs in zip(network.parameters(), bare.parameters(), strict=True):
-        assert theirs.grad is not None
-        # Nesterov momentum's first step is (1 + 0.9) times the gradient.
-        torch.testing.assert_close(ours, theirs - rate * 1.9 * theirs.grad, atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "objective", [CrossEntropy() + 0.1 * ActivationEntropy(), PGDTraining(Linf(0.1), steps=2), differential_training()]
-)
-def test_the_same_seed_gives_the_same_weights(objective, digits: Data) -> None:
-    hashes = set()
-    for _ in range(2):
-        torch.manual_seed(0)
-        model = create("small-cnn", shape=digits.shape, classes=10)
-        retrain(model, digits, objective, epochs=2, augmentation="crop", progress=False)
-        hashes.add(weights_hash(model))
-    assert len(hashes) == 1
-
-
-def test_another_seed_gives_another_order(network: Network, digits: Data) -> None:
-    start = network.state_dict()
-    copies = []
-    for seed in (0, 1):
-        model = create("mlp", shape=digits.shape, classes=10)
-        model.load_state_dict(start)
-        retrain(model, digits, CrossEntropy(), epochs=1, seed=seed, progress=False)
-        copies.append(weights_hash(model))
-    assert copies[0] != copies[1]
-
-
-def test_the_global_generator_and_the_modes_stay_as_they_were(network: Network, digits: Data) -> None:
-    network.train()
-    network.dense1.eval()
-    before = torch.get_rng_state()
-    retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert network.training
-    assert not network.dense1.training
-
-
-class _KilledError(Exception):
-    pass
-
-
-def _dropout_network() -> nn.Module:
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 10))
-
-
-@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_a_killed_run_goes_on_to_the_same_result(
-    optimiser: str, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With dropout, augmentation and random starts: everything random is drawn again as it would have been."""
-    settings = {"epochs": 4, "augmentation": "crop", "optimiser": optimiser, "progress": False}
-    objective = PGDTraining(Linf(0.1), steps=1)
-    whole = _dropout_network()
-    uninterrupted = retrain(whole, digits, objective, out=tmp_path / "whole", **settings)
-
-    real_save = Checkpoints.save
-
-    def save_then_die(self: Checkpoints, *arguments: object) -> Path:
-        path = real_save(self, *arguments)
-        if len(arguments[1]) == 2:
-            raise _KilledError
-        return path
-
-    monkeypatch.setattr(Checkpoints, "save", save_then_die)
-    with pytest.raises(_KilledError):
-        retrain(_dropout_network(), digits, objective, out=tmp_path / "killed", **settings)
-    monkeypatch.undo()
-    monkeypatch.setenv("RETEMPER_CACHE", str(tmp_path))
-    resumed_model = _dropout_network()
-    resumed = retrain(resumed_model, digits, objective, out=tmp_path / "killed", **settings)
-    assert weights_hash(resumed_model) == weights_hash(whole)
-    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in uninterrupted.history]
 
 
 def test_a_finished_run_is_loaded_instead_of_trained(
@@ -157,68 +67,6 @@ def test_tensorboard_gets_every_term(network: Network, digits: Data, tmp_path: P
     events.Reload()
     logged = [event.value for event in events.Scalars("activation-entropy")]
     assert logged == pytest.approx([row["activation-entropy"] for row in training.history])
-
-
-def test_another_objective_does_not_go_on_from_this_checkpoint(
-    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_save = Checkpoints.save
-
-    def save_then_die(self: Checkpoints, *arguments: object) -> Path:
-        real_save(self, *arguments)
-        raise _KilledError
-
-    start = {name: value.clone() for name, value in network.state_dict().items()}
-    monkeypatch.setattr(Checkpoints, "save", save_then_die)
-    with pytest.raises(_KilledError):
-        retrain(network, digits, CrossEntropy(), epochs=3, out=tmp_path, progress=False)
-    monkeypatch.setattr(Checkpoints, "save", real_save)
-    network.load_state_dict(start)
-    with pytest.raises(CheckpointError, match="belongs to another run: its objective is 'CrossEntropy"):
-        retrain(network, digits, differential_training(), epochs=3, out=tmp_path, progress=False)
-    network.load_state_dict(start)
-    retrain(network, digits, differential_training(), epochs=1, out=tmp_path, resume=False, progress=False)
-    assert "Differential" in json.loads((tmp_path / "training.json").read_text())["identity"]["objective"]
-
-
-def test_a_truncated_checkpoint_is_named_and_left_alone(
-    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_save = Checkpoints.save
-
-    def save_then_die(self: Checkpoints, *arguments: object) -> Path:
-        real_save(self, *arguments)
-        raise _KilledError
-
-    monkeypatch.setattr(Checkpoints, "save", save_then_die)
-    with pytest.raises(_KilledError):
-        retrain(network, digits, CrossEntropy(), epochs=3, out=tmp_path, progress=False)
-    monkeypatch.setattr(Checkpoints, "save", real_save)
-    weights = tmp_path / "checkpoints" / "epoch-00001" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    torch.manual_seed(0)
-    fresh = create("mlp", shape=digits.shape, classes=10)
-    with pytest.raises(CheckpointError, match=r"epoch-00001 is damaged.*resume=False"):
-        retrain(fresh, digits, CrossEntropy(), epochs=3, out=tmp_path, progress=False)
-    assert weights.stat().st_size == 1000
-
-
-def test_a_full_disk_keeps_the_checkpoint_before(
-    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from accelerate import Accelerator
-
-    real_save = Accelerator.save_state
-
-    def full_after_two(self: Accelerator, folder: str) -> str:
-        if (tmp_path / "checkpoints" / "epoch-00002").is_dir():
-            raise OSError(28, "No space left on device")
-        return real_save(self, folder)
-
-    monkeypatch.setattr(Accelerator, "save_state", full_after_two)
-    with pytest.raises(OSError, match=r"No space left.*epoch-00002, is still there"):
-        retrain(network, digits, CrossEntropy(), epochs=4, out=tmp_path, progress=False)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch-00002"]
 
 
 class _Explodes(ActivationEntropy):

@@ -28,7 +28,7 @@ def comparison_table(results: Results) -> Table:
     table = Table(
         title=f"{results.data['name']}, {results.settings['model']}: "
         f"{len(first.clean)} {results.settings['split']} images, "
-        f"mean over {results.settings['seeds']} seeds, 95 % intervals",
+        f"mean over {len(results.seeds)} seed{'s' if len(results.seeds) > 1 else ''}, 95 % intervals",
         caption=UPPER_BOUND.format(attacks=", ".join(results.attacks)) + _note(results.data["note"]),
     )
     table.add_column("objective")

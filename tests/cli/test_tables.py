@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from retemper.cli.tables import comparison_table, evaluation_table, finished_line, profile_table
+from retemper.data import load
+from retemper.evaluation import Evaluation, Robustness
+from retemper.information import LayerProfile
+from retemper.report import Network, Outcome, Results
+from retemper.threats import Linf
+
+
+def shown(table: Table) -> str:
+    console = Console(width=200, record=True, file=None)
+    with console.capture() as captured:
+        console.print(table)
+    return " ".join(captured.get().split())
+
+
+def network(objective: str, seed: int, standing: str, seconds: float) -> Network:
+    return Network(objective, seed, "1110", (Outcome("linf:0.1", standing, {"apgd-ce": 1}),), seconds, ())
+
+
+@pytest.fixture
+def results() -> Results:
+    return Results(
+        settings={"model": "mlp", "seeds": 2, "split": "test"},
+        environment={},
+        data={"name": "four", "note": "images stored as JPEG"},
+        objectives={name: {"formula": "", "summary": "", "retrains": True} for name in ("plain", "pgd")},
+        attacks=("apgd-ce (5 steps, 1 restart)",),
+        networks=(
+            network("plain", 0, "1000", 2.0),
+            network("pgd", 0, "1100", 20.0),
+            network("plain", 1, "0000", 4.0),
+            network("pgd", 1, "1110", 80.0),
+        ),
+    )
+
+
+def test_a_comparison_shows_means_over_seeds_and_what_it_cost(results: Results) -> None:
+    text = shown(comparison_table(results))
+    assert "75.0 %" in text  # clean
+    assert "12.5 % [" in text  # plain: one and none of four
+    assert "62.5 % [" in text  # pgd: two and three of four
+    assert "1.00x" in text
+    assert "15.00x" in text  # the mean of 10 and 20
+    assert "apgd-ce (5 steps, 1 restart) did not break. An attack that fails proves nothing." in text
+    assert "images stored as JPEG" in text
+
+
+def test_a_comparison_without_plain_training_shows_no_ratio(results: Results) -> None:
+    only = Results(**{**vars(results), "objectives": {"pgd": {}}, "networks": results.networks[1::2]})
+    assert "x" not in shown(comparison_table(only)).split("pgd", 1)[1].split("│")[4]
+
+
+def test_a_finished_network_is_one_line(results: Results) -> None:
+    assert str(finished_line(results.networks[1])) == "seed 0  pgd: clean 75.0%, linf:0.1 50.0%"
+
+
+def test_an_evaluation_shows_which_attack_broke_how_many() -> None:
+    standing = np.array([True, False, False, False])
+    found = Robustness(Linf(0.1), standing, {"apgd-ce": 2, "apgd-dlr": 0})
+    text = shown(evaluation_table(Evaluation(~standing, (found,), ("apgd-ce (1 step)",), 0), load("digits"), "test"))
+    assert "25.0 % [" in text
+    assert "apgd-ce 2" in text
+    assert "apgd-dlr 0" not in text
+
+
+def test_a_profile_shows_every_figure_beside_its_maximum() -> None:
+    layer = LayerProfile("act", 8, 50, 0.25, 1.5, 0.4, 3.2)
+    text = shown(profile_table([layer], 50, load("digits")))
+    for figure in ("25.0%", "1.50 of 2.08", "0.400 of 0.693", "3.2 of 8"):
+        assert figure in text

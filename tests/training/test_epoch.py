@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch import nn
+
+from retemper.data import Data
+from retemper.models import Network, create
+from retemper.objectives import ActivationEntropy, CrossEntropy, PGDTraining, differential_training
+from retemper.threats import Linf
+from retemper.training import retrain
+from retemper.training.checkpoints import weights_hash
+from retemper.training.epoch import steps_per_epoch
+
+
+def test_one_step_is_the_step_of_a_bare_loop(network: Network, digits: Data) -> None:
+    """One epoch of one batch with SGD: the weights move by -rate * gradient of the mean loss over all images."""
+    inputs, labels = digits.train.batch(slice(None))
+    torch.manual_seed(0)
+    bare = create("mlp", shape=digits.shape, classes=10)
+    nn.functional.cross_entropy(bare(inputs), labels).backward()
+    rate = 0.1
+    retrain(
+        network, digits, CrossEntropy(), epochs=1, batch_size=len(labels), optimiser="sgd", learning_rate=rate,
+        schedule="constant", progress=False,
+    )  # fmt: skip
+    for ours, theirs in zip(network.parameters(), bare.parameters(), strict=True):
+        assert theirs.grad is not None
+        # Nesterov momentum's first step is (1 + 0.9) times the gradient.
+        torch.testing.assert_close(ours, theirs - rate * 1.9 * theirs.grad, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "objective", [CrossEntropy() + 0.1 * ActivationEntropy(), PGDTraining(Linf(0.1), steps=2), differential_training()]
+)
+def test_the_same_seed_gives_the_same_weights(objective, digits: Data) -> None:
+    hashes = set()
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = create("small-cnn", shape=digits.shape, classes=10)
+        retrain(model, digits, objective, epochs=2, augmentation="crop", progress=False)
+        hashes.add(weights_hash(model))
+    assert len(hashes) == 1
+
+
+def test_another_seed_gives_another_order(network: Network, digits: Data) -> None:
+    start = network.state_dict()
+    copies = []
+    for seed in (0, 1):
+        model = create("mlp", shape=digits.shape, classes=10)
+        model.load_state_dict(start)
+        retrain(model, digits, CrossEntropy(), epochs=1, seed=seed, progress=False)
+        copies.append(weights_hash(model))
+    assert copies[0] != copies[1]
+
+
+def test_the_global_generator_and_the_modes_stay_as_they_were(network: Network, digits: Data) -> None:
+    network.train()
+    network.dense1.eval()
+    before = torch.get_rng_state()
+    retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert network.training
+    assert not network.dense1.training
+
+
+@pytest.mark.parametrize(("images", "batch_size", "steps"), [(256, 128, 2), (257, 128, 3), (10, 128, 1)])
+def test_batches_differ_by_one_image_at_most(images: int, batch_size: int, steps: int) -> None:
+    assert steps_per_epoch(images, batch_size) == steps
+    sizes = {len(index) for index in torch.arange(images).tensor_split(steps)}
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
