@@ -1,4 +1,5 @@
 import json
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,10 @@ def test_a_killed_comparison_goes_on_where_it_was(
         compare(SMALL, tmp_path, progress=False, finished=die_after_two)
     resumed = compare(SMALL, tmp_path, progress=False)
     for ours, theirs in zip(resumed.networks, finished[1].networks, strict=True):
-        assert (ours.clean, ours.outcomes, ours.layers) == (theirs.clean, theirs.outcomes, theirs.layers)
+        assert (ours.clean, ours.outcomes) == (theirs.clean, theirs.outcomes)
+        for our_layer, their_layer in zip(ours.layers, theirs.layers, strict=True):
+            # Eigenvalues differ in their last digits from call to call.
+            assert astuple(our_layer)[1:] == pytest.approx(astuple(their_layer)[1:], rel=1e-9)
 
 
 def test_another_comparison_in_the_same_folder_is_refused(finished: tuple[Path, Results]) -> None:
