@@ -81,7 +81,7 @@ def print_figures(figures: Sequence[Figure]) -> None:
 
     table = Table(caption=", ".join(f"{name} {value}" for name, value in circumstances().items()))
     for heading in ("figure", "median", "quartiles", "ours", "peer", "pairs"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "figure")
     for found in figures:
         table.add_row(
             found.name,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -26,22 +27,28 @@ def comparison_table(results: Results) -> Table:
     rows = results.rows()
     first = results.networks[0]
     table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
         title=f"{results.data['name']}, {results.settings['model']}: "
         f"{len(first.clean)} {results.settings['split']} images, "
         f"mean over {len(results.seeds)} seed{'s' if len(results.seeds) > 1 else ''}, 95 % intervals",
-        caption=UPPER_BOUND.format(attacks=", ".join(results.attacks)) + _note(results.data["note"]),
+        caption=UPPER_BOUND.format(attacks=", ".join(results.attacks))
+        + " Time is that of training, over plain training."
+        + _note(results.data["note"]),
     )
-    table.add_column("objective")
-    table.add_column("clean", justify="right")
+    table.add_column("objective", no_wrap=True)
+    table.add_column("clean", justify="right", no_wrap=True)
     for outcome in first.outcomes:
-        table.add_column(outcome.threat, justify="right")
-    table.add_column("training time", justify="right")
+        table.add_column(outcome.threat, justify="right", no_wrap=True)
+    table.add_column("time", justify="right")
     for row in rows:
         ratio = sum(row.time_ratio) / len(row.time_ratio) if row.time_ratio else None
+        shares = [row.clean, *row.robust.values()]
         table.add_row(
             row.objective,
-            _share(row.clean.mean, row.clean.interval),
-            *[_share(share.mean, share.interval) for share in row.robust.values()],
+            # The interval goes below, so that several radii fit into a terminal of 80 columns.
+            *[f"{100 * share.mean:.1f} %\n{_range(share.interval)}" for share in shares],
             "" if ratio is None else f"{ratio:.2f}x",
         )
     return table
@@ -82,7 +89,11 @@ def profile_table(layers: Sequence[LayerProfile], images: int, data: Data) -> Ta
 
 
 def _share(share: float, interval: Interval) -> str:
-    return f"{100 * share:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    return f"{100 * share:.1f} % [{_range(interval)}]"
+
+
+def _range(interval: Interval) -> str:
+    return f"{100 * interval.low:.1f}-{100 * interval.high:.1f}"
 
 
 def _note(note: str) -> str:
