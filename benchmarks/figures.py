@@ -75,20 +75,8 @@ def circumstances() -> dict[str, Any]:
 
 
 def print_figures(figures: Sequence[Figure]) -> None:
-    """One row a figure, then the circumstances."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(caption=", ".join(f"{name} {value}" for name, value in circumstances().items()))
-    for heading in ("figure", "median", "quartiles", "ours", "peer", "pairs"):
-        table.add_column(heading, no_wrap=heading == "figure")
+    """One line a figure and one for what was measured against what, then the circumstances."""
     for found in figures:
-        table.add_row(
-            found.name,
-            f"{found.value:.3g}{found.unit}",
-            f"{found.low:.3g}-{found.high:.3g}",
-            found.ours,
-            found.peer,
-            str(found.pairs),
-        )
-    Console().print(table)
+        print(f"{found.name}: {found.value:.3g}{found.unit} ({found.low:.3g}-{found.high:.3g}, {found.pairs} pairs)")
+        print(f"    {found.ours}  against  {found.peer}")
+    print(", ".join(f"{name} {value}" for name, value in circumstances().items()))
