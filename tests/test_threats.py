@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from retemper.errors import SettingError
+from retemper.noise import Noise
 from retemper.threats import L2, NORMS, Linf, Threat, parse
 
 SHAPES = st.sampled_from([(1, 1), (3, 7), (2, 3, 4, 4), (2, 1, 9, 9), (2, 2, 2, 3, 2)])
@@ -59,11 +60,12 @@ def test_projected_points_are_inside_ball_and_bounds(situation: tuple[Threat, Te
 def test_random_starts_are_inside_ball_and_bounds(situation: tuple[Threat, Tensor, Tensor], seed: int) -> None:
     threat, inputs, _ = situation
     threat.check_inputs(inputs)
-    start = threat.random_start(inputs, torch.Generator().manual_seed(seed))
+    start = threat.random_start(inputs, Noise.for_batch(inputs, seed))
     assert start.dtype == inputs.dtype
     assert excess(threat, start, inputs) <= 1
     assert within(start, threat.bounds)
-    assert torch.equal(start, threat.random_start(inputs, torch.Generator().manual_seed(seed)))
+    assert torch.equal(start, threat.random_start(inputs, Noise.for_batch(inputs, seed)))
+    assert torch.equal(start[-1:], threat.random_start(inputs[-1:], Noise.for_batch(inputs, seed)[[-1]]))
 
 
 @given(situations())
@@ -124,12 +126,15 @@ def test_a_small_ball_in_many_dimensions_is_reached_to_its_edge() -> None:
 
 def test_random_starts_fill_the_ball_uniformly() -> None:
     inputs = torch.zeros(20000, 3, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    lengths = L2(2.0, (-9, 9)).random_start(inputs, generator).norm(dim=1)
+    points = L2(2.0, (-9, 9)).random_start(inputs, Noise.for_batch(inputs))
+    lengths = points.norm(dim=1)
     # P(length <= r) = (r / 2)^3 in a uniform ball.
     assert abs(float((lengths <= 1.0).double().mean()) - 1 / 8) < 0.01
     assert abs(float((lengths <= 1.6).double().mean()) - 0.512) < 0.015
-    corner = Linf(2.0, (-9, 9)).random_start(inputs, generator)
+    # Every direction alike: a third of a squared length to each coordinate, and no products of two.
+    directions = points / lengths[:, None]
+    torch.testing.assert_close(directions.T @ directions / 20000, torch.eye(3).double() / 3, rtol=0, atol=0.01)
+    corner = Linf(2.0, (-9, 9)).random_start(inputs, Noise.for_batch(inputs))
     assert abs(float((corner.abs() <= 1).all(1).double().mean()) - 1 / 8) < 0.01
 
 

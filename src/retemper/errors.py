@@ -17,6 +17,10 @@ class ModelError(RetemperError):
     """A model cannot be built, loaded, or run on these inputs."""
 
 
+class GradientError(ModelError):
+    """A model's logits cannot be differentiated by its inputs."""
+
+
 class LayerError(ModelError):
     """No such layer in the model, or its output cannot be recorded."""
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from retemper.errors import SettingError
+from retemper.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,7 @@ class Threat(ABC):
         """The direction of norm one along which a function with this gradient rises fastest (zero stays zero)."""
 
     @abstractmethod
-    def random_start(
-        self, inputs: Float[Tensor, "images *shape"], generator: torch.Generator | None
-    ) -> Float[Tensor, "images *shape"]:
+    def random_start(self, inputs: Float[Tensor, "images *shape"], noise: Noise) -> Float[Tensor, "images *shape"]:
         """A point drawn uniformly from the ball around each input, clamped to the bounds."""
 
 
@@ -130,12 +129,10 @@ class Linf(Threat):
         """The sign of the gradient."""
         return gradient.sign()
 
-    def random_start(
-        self, inputs: Float[Tensor, "images *shape"], generator: torch.Generator | None
-    ) -> Float[Tensor, "images *shape"]:
+    def random_start(self, inputs: Float[Tensor, "images *shape"], noise: Noise) -> Float[Tensor, "images *shape"]:
         """A point drawn uniformly from the cube around each input, clamped to the bounds."""
-        noise = torch.empty_like(inputs).uniform_(-self.radius, self.radius, generator=generator)
-        return self.project(inputs + noise, inputs)
+        steps = self.radius * (2 * noise.uniform(*inputs.shape[1:], dtype=inputs.dtype) - 1)
+        return self.project(inputs + steps, inputs)
 
 
 class L2(Threat):
@@ -172,12 +169,10 @@ class L2(Threat):
         length = per_image(torch.linalg.vector_norm(scaled.flatten(1), dim=1), gradient)
         return scaled / length.clamp_min(1)
 
-    def random_start(
-        self, inputs: Float[Tensor, "images *shape"], generator: torch.Generator | None
-    ) -> Float[Tensor, "images *shape"]:
+    def random_start(self, inputs: Float[Tensor, "images *shape"], noise: Noise) -> Float[Tensor, "images *shape"]:
         """A point drawn uniformly from the ball around each input, clamped to the bounds."""
-        direction = self.steepest(torch.empty_like(inputs).normal_(generator=generator))
-        share = inputs.new_empty(len(inputs)).uniform_(generator=generator) ** (1 / inputs[0].numel())
+        direction = self.steepest(noise.at(0).normal(*inputs.shape[1:], dtype=inputs.dtype))
+        share = noise.at(1).uniform(dtype=inputs.dtype) ** (1 / inputs[0].numel())
         return self.project(inputs + direction * per_image(share * self.radius, inputs), inputs)
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retemper.attacks.losses import LOSSES, cross_entropy, dlr, margin, named
+from retemper.attacks.losses import LOSSES, TARGETED, cross_entropy, dlr, margin, named, targeted_dlr, targeted_margin
 from retemper.errors import SettingError
 
 LOGITS = st.integers(0, 2**31).map(
@@ -57,8 +57,53 @@ def test_dlr_is_blind_to_scale_and_shift(logits: torch.Tensor, scale: float, shi
     torch.testing.assert_close(dlr(scale * logits + shift, LABELS), dlr(logits, LABELS), rtol=1e-6, atol=1e-8)
 
 
+@given(LOGITS, st.integers(1, 5))
+@settings(deadline=None)
+def test_targeted_losses_are_those_of_a_plain_loop(logits: torch.Tensor, shift: int) -> None:
+    targets = (LABELS + shift) % 6
+    margins, ratios = targeted_margin(logits, LABELS, targets), targeted_dlr(logits, LABELS, targets)
+    for image, row in enumerate(logits.tolist()):
+        gap = row[int(targets[image])] - row[int(LABELS[image])]
+        ordered = sorted(row)
+        assert margins[image].item() == pytest.approx(gap)
+        # As AutoAttack has it: -(z_y - z_t) / (z_pi1 - (z_pi3 + z_pi4) / 2).
+        assert ratios[image].item() == pytest.approx(gap / (ordered[-1] - 0.5 * (ordered[-3] + ordered[-4])))
+
+
+@given(LOGITS)
+@settings(deadline=None)
+def test_the_margin_is_the_largest_targeted_margin(logits: torch.Tensor) -> None:
+    every = [targeted_margin(logits, LABELS, (LABELS + shift) % 6) for shift in range(1, 6)]
+    torch.testing.assert_close(margin(logits, LABELS), torch.stack(every).amax(0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", TARGETED)
+def test_targeted_losses_are_above_zero_once_the_target_is_ahead(name: str) -> None:
+    logits = torch.tensor([[9.0, 1.0, 0.0, 0.0], [0.0, 9.0, 1.0, 0.0]])
+    right, wrong = TARGETED[name](logits, torch.tensor([0, 0]), torch.tensor([1, 1]))
+    assert right < 0 < wrong
+
+
+@given(LOGITS, st.floats(0.01, 100), st.floats(-50, 50))
+@settings(deadline=None)
+def test_targeted_dlr_is_blind_to_scale_and_shift(logits: torch.Tensor, scale: float, shift: float) -> None:
+    targets = (LABELS + 2) % 6
+    torch.testing.assert_close(
+        targeted_dlr(scale * logits + shift, LABELS, targets),
+        targeted_dlr(logits, LABELS, targets),
+        rtol=1e-6,
+        atol=1e-8,
+    )
+
+
 def test_dlr_of_equal_logits_is_zero_and_not_nan() -> None:
     assert dlr(torch.zeros(1, 4), torch.tensor([2])).item() == 0
+    assert targeted_dlr(torch.zeros(1, 4), torch.tensor([2]), torch.tensor([1])).item() == 0
+
+
+def test_targeted_dlr_is_refused_for_three_classes() -> None:
+    with pytest.raises(SettingError, match="3 classes"):
+        targeted_dlr(torch.zeros(1, 3), torch.tensor([0]), torch.tensor([1]))
 
 
 def test_dlr_is_refused_for_two_classes() -> None:

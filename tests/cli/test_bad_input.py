@@ -73,7 +73,18 @@ WORDS = {
     "unknown norm": (["evaluate", "{weights}", "--threat", "l7:0.1"], "l7:0.1"),
     "unknown attack": (["evaluate", "{weights}", "--attacks", "apgd-ce,cw"], "cw"),
     "unknown split": (["evaluate", "{weights}", "--split", "dev"], "validation"),
-    "no steps": (["evaluate", "{weights}", "--steps", "0"], "steps"),
+    "no steps": (["evaluate", "{weights}", "--attacks", "apgd-ce", "--steps", "0"], "steps"),
+    "steps of a budget": (["evaluate", "{weights}", "--steps", "5"], "--attacks"),
+    "unknown budget": (["evaluate", "{weights}", "--budget", "huge"], "thorough"),
+    "unknown reference": (["evaluate", "{weights}", "--reference", "robustbench"], "autoattack"),
+    "reference at two threats": (
+        ["evaluate", "{weights}", "--reference", "autoattack", "--threat", "linf:0.1,0.2"],
+        "one threat",
+    ),
+    "claim without a threat": (["evaluate", "{weights}", "--claim", "0.41"], "0.41@linf:8/255"),
+    "plan without a claim": (["evaluate", "--plan"], "--claim"),
+    "no network": (["evaluate"], "weights"),
+    "unknown factory": (["evaluate", "no.such:network"], "no.such"),
     "no images": (["evaluate", "{weights}", "--images", "0"], "0"),
     "class count": (["evaluate", "{weights}", "--classes", "3,8"], "classes"),
     "unknown objective": (["train", "--objective", "entropy", "--out", "{out}"], "entropic"),
@@ -135,7 +146,17 @@ def test_a_full_disk(tmp_path, weights, capsys, monkeypatch) -> None:  # type: i
     written = tmp_path / "figures.json"
     written.write_text("earlier figures")
     error = fails(
-        capsys, monkeypatch, "evaluate", weights, "--images", "5", "--steps", "1", "--json", written, "--no-progress"
+        capsys,
+        monkeypatch,
+        "evaluate",
+        weights,
+        "--images",
+        "5",
+        "--budget",
+        "quick",
+        "--json",
+        written,
+        "--no-progress",
     )
     assert "No space left on device" in error
     assert written.read_text() == "earlier figures"

@@ -64,7 +64,9 @@ def test_a_finished_network_is_one_line(results: Results) -> None:
 def test_an_evaluation_shows_which_attack_broke_how_many() -> None:
     standing = np.array([True, False, False, False])
     found = Robustness(Linf(0.1), standing, {"apgd-ce": 2, "apgd-dlr": 0})
-    text = shown(evaluation_table(Evaluation(~standing, (found,), ("apgd-ce (1 step)",), 0), load("digits"), "test"))
+    text = shown(
+        evaluation_table(Evaluation(~standing, (found,), (), ("apgd-ce (1 step)",), 0), load("digits"), "test")
+    )
     assert "25.0 % [" in text
     assert "apgd-ce 2" in text
     assert "apgd-dlr 0" not in text

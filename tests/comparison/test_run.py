@@ -37,7 +37,12 @@ def test_robust_accuracy_is_what_the_written_network_has(finished: tuple[Path, R
     out, results = finished
     model = load_model(out / "seed-1" / "entropic-0.02" / "model.safetensors")
     again = evaluate(
-        model, load("digits").test.take(60), [Linf(0.05), Linf(0.1)], attacks=plan(steps=3), progress=False
+        model,
+        load("digits").test.take(60),
+        [Linf(0.05), Linf(0.1)],
+        attacks=plan(SMALL.attacks, steps=3),
+        alarms=False,
+        progress=False,
     )
     network = results.of("entropic:0.02")[1]
     for found, outcome in zip(again.robustness, network.outcomes, strict=False):

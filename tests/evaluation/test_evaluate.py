@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from retemper.data import Split
 from retemper.errors import ModelError, SettingError
-from retemper.evaluation import Attack, evaluate, plan, wilson
+from retemper.evaluation import Attack, budget, evaluate, plan, wilson
+from retemper.noise import Noise
 from retemper.threats import L2, Linf, Threat
 
 
@@ -43,7 +44,7 @@ class Breaks:
     def __init__(self, model: nn.Module, chosen: Callable[[float], bool], least_radius: float = 0.0) -> None:
         self.model, self.chosen, self.least_radius, self.calls = model, chosen, least_radius, []
 
-    def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor, threat: Threat, generator: Any) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Tensor, labels: Tensor, threat: Threat, noise: Any) -> Tensor:
         self.calls.append((threat, [float(value) for value in inputs[:, 0, 0, 0]]))
         candidates = inputs.clone()
         for place, image in enumerate(inputs):
@@ -60,6 +61,7 @@ def another_answer(model: nn.Module, image: Tensor, label: int) -> Tensor:
 
 
 EVERYWHERE = Linf(1.0)
+BOTH = ("apgd-ce", "apgd-dlr")
 
 
 def test_an_image_stands_only_if_no_attack_run_alone_breaks_it() -> None:
@@ -67,10 +69,10 @@ def test_an_image_stands_only_if_no_attack_run_alone_breaks_it() -> None:
     split = images(model)
     attacks = plan(["fgsm", "pgd-margin", "apgd-ce"], steps=5)
     threats = [Linf(0.05), L2(0.3), Linf(0.2)]
-    evaluation = evaluate(model, split, threats, attacks=attacks, batch_size=1000, progress=False)
+    evaluation = evaluate(model, split, threats, attacks=attacks, batch_size=1000, alarms=False, progress=False)
     inputs, labels = split.batch(slice(None))
     assert evaluation.clean.tolist() == [False] * 10 + [True] * 50
-    # The attacks alone, each from the seed that the evaluation gives it, on the images that it gives it.
+    # The attacks alone, each with the noise of the images that the evaluation gives it.
     for found in evaluation.robustness:
         smaller = [
             other for other in threats if other.norm == found.threat.norm and other.radius <= found.threat.radius
@@ -78,8 +80,8 @@ def test_an_image_stands_only_if_no_attack_run_alone_breaks_it() -> None:
         standing = list(range(10, 60))
         for threat in sorted(smaller, key=lambda threat: threat.radius):
             for attack in attacks:
-                generator = torch.Generator().manual_seed(0)
-                moved = attack.run(model, inputs[standing], labels[standing], threat, generator)
+                noise = Noise.keyed(torch.tensor(standing), 0, attack.name)
+                moved = attack.run(model, inputs[standing], labels[standing], threat, noise)
                 answers = model(moved).argmax(1).tolist()
                 standing = [
                     place for place, answer in zip(standing, answers, strict=True) if answer == int(labels[place])
@@ -101,7 +103,7 @@ def test_only_images_that_still_stand_go_on() -> None:
     second = Breaks(model, lambda pixel: pixel < 0.6)
     third = Breaks(model, lambda _pixel: False)
     attacks = [stub("first", first), stub("second", second), stub("third", third)]
-    evaluation = evaluate(model, split, [EVERYWHERE], attacks=attacks, batch_size=7, progress=False)
+    evaluation = evaluate(model, split, [EVERYWHERE], attacks=attacks, batch_size=7, alarms=False, progress=False)
     right = pixels[5:]
     assert [pixel for _, asked in first.calls for pixel in asked] == right
     assert [pixel for _, asked in second.calls for pixel in asked] == [pixel for pixel in right if pixel >= 0.3]
@@ -110,7 +112,6 @@ def test_only_images_that_still_stand_go_on() -> None:
     assert evaluation.robustness[0].broken_by == {
         "first": sum(pixel < 0.3 for pixel in right),
         "second": sum(0.3 <= pixel < 0.6 for pixel in right),
-        "third": 0,
     }
 
 
@@ -123,6 +124,7 @@ def test_no_attack_runs_once_no_image_stands(wrong: int) -> None:
         images(model, 5, wrong),
         [EVERYWHERE, L2(9)],
         attacks=[stub("first", first), stub("second", second)],
+        alarms=False,
         progress=False,
     )
     assert [found.accuracy for found in evaluation.robustness] == [0, 0]
@@ -134,12 +136,12 @@ def test_robust_accuracy_never_rises_with_the_radius_even_if_attacks_get_worse()
     model = network()
     split = images(model)
 
-    def worse_when_larger(model: nn.Module, inputs: Tensor, labels: Tensor, threat: Threat, generator: Any) -> Tensor:
-        return pgd_like(model, inputs, labels, threat, generator) if threat.radius < 0.2 else inputs
+    def worse_when_larger(model: nn.Module, inputs: Tensor, labels: Tensor, threat: Threat, noise: Any) -> Tensor:
+        return pgd_like(model, inputs, labels, threat, noise) if threat.radius < 0.2 else inputs
 
     pgd_like = plan(["pgd-ce"], steps=5)[0].run
     threats = [Linf(0.3), Linf(0.1), L2(0.5), Linf(0.05), L2(0.1), Linf(0.1)]
-    evaluation = evaluate(model, split, threats, attacks=[stub("odd", worse_when_larger)], progress=False)
+    evaluation = evaluate(model, split, threats, attacks=[stub("odd", worse_when_larger)], alarms=False, progress=False)
     assert [found.threat for found in evaluation.robustness] == threats
     by_threat = {found.threat: found for found in evaluation.robustness}
     for norm in (Linf, L2):
@@ -156,7 +158,9 @@ def test_robust_accuracy_never_rises_with_the_radius_even_if_attacks_get_worse()
 
 def test_broken_and_standing_images_add_up_to_those_answered_rightly() -> None:
     model = network()
-    evaluation = evaluate(model, images(model), [Linf(0.05), Linf(0.2)], attacks=plan(steps=5), progress=False)
+    evaluation = evaluate(
+        model, images(model), [Linf(0.05), Linf(0.2)], attacks=plan(BOTH, steps=5), alarms=False, progress=False
+    )
     for found in evaluation.robustness:
         assert sum(found.broken_by.values()) + int(found.standing.sum()) == int(evaluation.clean.sum())
         assert not (found.standing & ~evaluation.clean).any()
@@ -183,25 +187,30 @@ def test_a_cheating_attack_breaks_nothing(cheat: str) -> None:
 
     originals = torch.rand(8, 1, 3, 3, generator=torch.Generator().manual_seed(0)) * 0.05
     split = Split(originals, torch.zeros(8, dtype=torch.int64))
-    attack = stub("cheat", lambda model, inputs, labels, threat, generator: CHEATS[cheat](inputs, threat))
-    evaluation = evaluate(Picky(), split, [Linf(0.1)], attacks=[attack], keep=3, progress=False)
+    attack = stub("cheat", lambda model, inputs, labels, threat, noise: CHEATS[cheat](inputs, threat))
+    evaluation = evaluate(Picky(), split, [Linf(0.1)], attacks=[attack], keep=3, alarms=False, progress=False)
     assert evaluation.robustness[0].accuracy == 1
     assert evaluation.robustness[0].examples == ()
-    honest = stub("honest", lambda model, inputs, labels, threat, generator: inputs + 0.09)
-    assert evaluate(Picky(), split, [Linf(0.1)], attacks=[honest], progress=False).robustness[0].accuracy == 0
+    honest = stub("honest", lambda model, inputs, labels, threat, noise: inputs + 0.09)
+    assert (
+        evaluate(Picky(), split, [Linf(0.1)], attacks=[honest], alarms=False, progress=False).robustness[0].accuracy
+        == 0
+    )
 
 
 def test_a_candidate_outside_does_not_count_even_if_the_model_changes_its_mind() -> None:
     class Moody(nn.Module):
-        calls = 0
+        answer = 0
 
         def forward(self, inputs: Tensor) -> Tensor:
-            self.calls += 1
-            return torch.tensor([[1.0, 0.0] if self.calls == 1 else [0.0, 1.0]]).expand(len(inputs), 2)
+            return torch.eye(2)[self.answer].expand(len(inputs), 2)
+
+    def cheat(model: Moody, inputs: Tensor, *_others: Any) -> Tensor:
+        model.answer = 1
+        return inputs + 0.5
 
     split = Split(torch.zeros(4, 1, 3, 3), torch.zeros(4, dtype=torch.int64))
-    attack = stub("cheat", lambda model, inputs, labels, threat, generator: inputs + 0.5)
-    evaluation = evaluate(Moody(), split, [Linf(0.1)], attacks=[attack], progress=False)
+    evaluation = evaluate(Moody(), split, [Linf(0.1)], attacks=[stub("cheat", cheat)], alarms=False, progress=False)
     assert evaluation.robustness[0].accuracy == 1
 
 
@@ -215,14 +224,14 @@ def test_one_cheated_image_does_not_spoil_the_others_of_its_batch() -> None:
         candidates[::2] = torch.nan
         return candidates
 
-    evaluation = evaluate(model, split, [EVERYWHERE], attacks=[stub("half", half_honest)], progress=False)
+    evaluation = evaluate(model, split, [EVERYWHERE], attacks=[stub("half", half_honest)], alarms=False, progress=False)
     assert evaluation.robustness[0].standing.tolist() == [True, False] * 10
 
 
 def test_an_adversarial_input_is_asked_again_and_does_not_count_unless_it_is_answered_wrongly() -> None:
     model = network()
-    unmoved = stub("unmoved", lambda model, inputs, labels, threat, generator: inputs)
-    evaluation = evaluate(model, images(model), [Linf(0.1)], attacks=[unmoved], keep=2, progress=False)
+    unmoved = stub("unmoved", lambda model, inputs, labels, threat, noise: inputs)
+    evaluation = evaluate(model, images(model), [Linf(0.1)], attacks=[unmoved], keep=2, alarms=False, progress=False)
     assert evaluation.robustness[0].standing.tolist() == evaluation.clean.tolist()
 
 
@@ -230,7 +239,9 @@ def test_kept_examples_are_adversarial_inside_the_threat_and_the_first_by_index(
     model = network()
     split = images(model)
     threats: list[Threat] = [Linf(0.05), Linf(0.2), L2(0.5)]
-    evaluation = evaluate(model, split, threats, attacks=plan(steps=5), batch_size=16, keep=4, progress=False)
+    evaluation = evaluate(
+        model, split, threats, attacks=plan(BOTH, steps=5), batch_size=16, keep=4, alarms=False, progress=False
+    )
     for found in evaluation.robustness:
         fallen = (evaluation.clean & ~found.standing).nonzero()[0].tolist()
         assert [example.index for example in found.examples] == fallen[:4]
@@ -241,7 +252,7 @@ def test_kept_examples_are_adversarial_inside_the_threat_and_the_first_by_index(
             answer = int(model(example.adversarial[None]).argmax())
             assert answer == example.predicted != example.label
             assert found.threat.allows(example.adversarial[None], example.original[None]).all()
-    nothing = evaluate(model, split, threats[:1], attacks=plan(steps=1), progress=False)
+    nothing = evaluate(model, split, threats[:1], attacks=plan(BOTH, steps=1), alarms=False, progress=False)
     assert nothing.robustness[0].examples == ()
 
 
@@ -251,7 +262,16 @@ def test_the_same_seed_gives_the_same_evaluation_and_leaves_the_global_one_alone
     model.train()
     state = torch.get_rng_state()
     runs = [
-        evaluate(model, split, [Linf(0.1)], attacks=plan(["pgd-ce"], steps=1), keep=60, seed=seed, progress=False)
+        evaluate(
+            model,
+            split,
+            [Linf(0.1)],
+            attacks=plan(["pgd-ce"], steps=1),
+            keep=60,
+            seed=seed,
+            alarms=False,
+            progress=False,
+        )
         for seed in (1, 1, 2)
     ]
     kept = [[example.adversarial for example in run.robustness[0].examples] for run in runs]
@@ -264,18 +284,25 @@ def test_the_same_seed_gives_the_same_evaluation_and_leaves_the_global_one_alone
 def test_a_model_in_float64_is_evaluated_in_float64() -> None:
     model = network().double()
     split = Split(torch.rand(10, 1, 3, 3), torch.zeros(10, dtype=torch.int64))
-    evaluation = evaluate(model, split, [Linf(0.5)], attacks=plan(steps=3), keep=1, progress=False)
+    evaluation = evaluate(model, split, [Linf(0.5)], attacks=plan(BOTH, steps=3), keep=1, alarms=False, progress=False)
     assert all(example.adversarial.dtype == torch.float64 for example in evaluation.robustness[0].examples)
     assert evaluation.clean_accuracy == float((model(split.inputs.double()).argmax(1) == 0).double().mean())
 
 
 def test_everything_found_goes_into_json() -> None:
     model = network()
-    evaluation = evaluate(model, images(model, 12, 2), [Linf(0.2), L2(0.1)], attacks=plan(steps=2), progress=False)
+    evaluation = evaluate(
+        model, images(model, 12, 2), [Linf(0.2), L2(0.1)], attacks=plan(BOTH, steps=2), alarms=False, progress=False
+    )
     read = json.loads(json.dumps(evaluation.as_json(), allow_nan=False))
     assert read["clean"]["standing"] == "001111111111"
     assert read["clean"]["accuracy"] == 10 / 12
     assert read["attacks"] == list(evaluation.attacks)
+    assert (read["seed"], read["draws"]) == (0, 1)
+    assert [(curve["norm"], curve["reach"], curve["closest"]) for curve in read["curves"]] == [
+        ("l2", 0.1, False),
+        ("linf", 0.2, False),
+    ]
     assert [entry["threat"] for entry in read["robustness"]] == ["linf:0.2", "l2:0.1"]
     for entry, found in zip(read["robustness"], evaluation.robustness, strict=True):
         assert [bit == "1" for bit in entry["standing"]] == found.standing.tolist()
@@ -283,15 +310,17 @@ def test_everything_found_goes_into_json() -> None:
         assert entry["interval"] == list(found.interval)
 
 
-def test_by_default_two_classes_are_attacked_too() -> None:
+def test_by_default_the_standard_budget_runs_also_with_two_classes() -> None:
     model = network(classes=2)
-    evaluation = evaluate(model, images(model, 4, 0), [Linf(0.01)], progress=False)
-    assert evaluation.attacks == ("apgd-ce (100 steps, 1 restart)", "apgd-margin (100 steps, 1 restart)")
+    evaluation = evaluate(model, images(model, 4, 0), [Linf(0.01)], alarms=False, progress=False)
+    assert evaluation.attacks == tuple(str(attack) for attack in budget("standard", classes=2))
 
 
 def test_one_image_is_enough() -> None:
     model = network()
-    evaluation = evaluate(model, images(model, 1, 0), [Linf(1.0)], attacks=plan(steps=5), progress=False)
+    evaluation = evaluate(
+        model, images(model, 1, 0), [Linf(1.0)], attacks=plan(BOTH, steps=5), alarms=False, progress=False
+    )
     assert evaluation.robustness[0].standing.shape == (1,)
 
 
@@ -306,7 +335,7 @@ def test_progress_counts_every_image_once_for_each_attack_and_threat(monkeypatch
     monkeypatch.setattr(importlib.import_module("retemper.evaluation.evaluate"), "progress_line", counted)
     model = network()
     threats = [Linf(0.1), Linf(0.1), L2(0.3)]
-    evaluate(model, images(model), threats, attacks=plan(["fgsm", "pgd-ce"], steps=2), batch_size=7)
+    evaluate(model, images(model), threats, attacks=plan(["fgsm", "pgd-ce"], steps=2), batch_size=7, alarms=False)
     assert totals == [sum(steps)] == [2 * 2 * 60]
 
 
@@ -327,21 +356,21 @@ SPLIT = Split(torch.rand(5, 1, 3, 3), torch.tensor([0, 1, 2, 3, 0]))
         (broken(network()), SPLIT, "1.weight"),
         (network(classes=3), SPLIT, "3 logits.* 0 to 3"),
         (network(), Split(SPLIT.inputs, SPLIT.labels - 1), "-1 to 2"),
-        (network(features=10), SPLIT, r"\(5, 1, 3, 3\)"),
+        (network(features=10), SPLIT, r"\(1, 1, 3, 3\)"),
     ],
     ids=["half", "bfloat16", "NaN", "classes", "negative", "shape"],
 )
 def test_models_that_cannot_be_evaluated_are_refused_by_name(model: nn.Module, split: Split, words: str) -> None:
     with pytest.raises(ModelError, match=words) as error:
-        evaluate(model, split, [Linf(0.1)], progress=False)
+        evaluate(model, split, [Linf(0.1)], alarms=False, progress=False)
     assert "Sequential" in str(error.value)
 
 
 def test_normalised_inputs_are_refused_with_what_to_do() -> None:
     split = Split(4 * torch.rand(5, 1, 3, 3) - 2, torch.zeros(5, dtype=torch.int64))
     with pytest.raises(SettingError, match=r"normalis.*model"):
-        evaluate(network(), split, [Linf(0.1)], progress=False)
-    evaluate(network(), split, [Linf(0.1, (-2.0, 2.0))], attacks=plan(steps=1), progress=False)
+        evaluate(network(), split, [Linf(0.1)], alarms=False, progress=False)
+    evaluate(network(), split, [Linf(0.1, (-2.0, 2.0))], attacks=plan(BOTH, steps=1), alarms=False, progress=False)
 
 
 @pytest.mark.parametrize(

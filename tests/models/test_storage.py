@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.errors import ModelError
-from retemper.models import NETWORKS, create, from_factory, load, save
+from retemper.models import NETWORKS, create, from_factory, load, read_facts, save
 
 
 def fresh(name: str = "small-cnn", classes: int = 5, **settings: object) -> nn.Module:
@@ -212,3 +212,19 @@ def test_a_full_disk_leaves_the_earlier_file_as_it_was(tmp_path: Path, monkeypat
         save(fresh(classes=3), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_facts_are_read_back_and_change_nothing_else(tmp_path: Path) -> None:
+    model = create("mlp", shape=(4,), classes=2)
+    save(model, tmp_path / "with.safetensors", facts={"objective": [{"weight": 0.5}]})
+    save(model, tmp_path / "without.safetensors")
+    assert read_facts(tmp_path / "with.safetensors") == {"objective": [{"weight": 0.5}]}
+    assert read_facts(tmp_path / "without.safetensors") == {}
+    again = load(tmp_path / "with.safetensors")
+    assert all(torch.equal(again.state_dict()[name], value) for name, value in model.state_dict().items())
+
+
+def test_facts_of_no_safetensors_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("nothing")
+    with pytest.raises(ModelError, match="cannot be read as safetensors"):
+        read_facts(tmp_path / "model.safetensors")

@@ -83,3 +83,15 @@ def test_the_callers_inputs_are_left_alone(network: Callable[[int], nn.Module], 
     assert not inputs.requires_grad
     assert inputs.grad is None
     assert torch.equal(inputs, before)
+
+
+@pytest.mark.parametrize("of", ["loss", "scores"])
+def test_inputs_that_require_a_gradient_get_it_through_the_input_gradient(
+    of: Any, network: Callable[[int], nn.Module], batch: Callable[[int], Any]
+) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+
+    def size(points: Tensor) -> Tensor:
+        return ForwardPass(model, points, labels, differentiable_inputs=True).input_gradient(of).square().sum()
+
+    assert torch.autograd.gradcheck(size, inputs.clone().requires_grad_())

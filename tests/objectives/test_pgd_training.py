@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from retemper.errors import SettingError
+from retemper.noise import Noise
 from retemper.objectives import ActivationEntropy, CrossEntropy, InputGradient, PGDTraining
 from retemper.threats import L2, Linf, Threat
 
@@ -17,7 +18,8 @@ def ascent(
     model: nn.Module, inputs: Tensor, labels: Tensor, threat: Threat, steps: int, length: float, share: float, seed: int
 ) -> Tensor:
     """The published loop, one image at a time: x <- project(x + length * steepest(gradient)), then clamp."""
-    start = threat.with_radius(threat.radius * share).random_start(inputs, torch.Generator().manual_seed(seed))
+    noise = Noise.drawn(len(inputs), torch.Generator().manual_seed(seed))
+    start = threat.with_radius(threat.radius * share).random_start(inputs, noise)
     radius, moved = threat.radius * share, []
     for original, point, label in zip(inputs, start, labels, strict=True):
         for _ in range(steps):

@@ -4,10 +4,10 @@ from torch import nn
 
 from retemper.data import Data
 from retemper.models import Network, create
+from retemper.models.hashing import weights_hash
 from retemper.objectives import ActivationEntropy, CrossEntropy, PGDTraining, differential_training
 from retemper.threats import Linf
 from retemper.training import retrain
-from retemper.training.checkpoints import weights_hash
 from retemper.training.epoch import steps_per_epoch
 
 

@@ -3,8 +3,8 @@ import torch
 
 from retemper.data import Data
 from retemper.errors import ModelError
+from retemper.models.hashing import weights_hash
 from retemper.training import check_fit, fresh
-from retemper.training.checkpoints import weights_hash
 
 
 def test_the_seed_decides_the_weights_and_nothing_else_moves(digits: Data) -> None:

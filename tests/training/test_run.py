@@ -9,9 +9,9 @@ from torch import nn
 from retemper.data import Data
 from retemper.errors import DivergenceError, ModelError
 from retemper.models import Network, create, load
+from retemper.models.hashing import weights_hash
 from retemper.objectives import ActivationEntropy, CrossEntropy
 from retemper.training import retrain
-from retemper.training.checkpoints import weights_hash
 
 
 def _accuracy(model: nn.Module, data: Data) -> float:

@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from retemper.attacks.losses import LossFunction
-from retemper.errors import ModelError, SettingError
+from retemper.errors import GradientError, SettingError
 from retemper.models import evaluation_mode, logits
 from retemper.threats import Threat
 
@@ -22,25 +22,39 @@ class Ascent(NamedTuple):
     gradient: Float[Tensor, "images *shape"]
 
 
+class Extra(Protocol):
+    """What else an attack may climb: the model's logits, and a sum over images to add to their losses."""
+
+    def __call__(
+        self, model: nn.Module, candidates: Float[Tensor, "images *shape"], labels: Int[Tensor, " images"]
+    ) -> tuple[Float[Tensor, "images classes"], Float[Tensor, ""]]:
+        """Both out of one forward pass."""
+
+
 def ascend(
     model: nn.Module,
     candidates: Float[Tensor, "images *shape"],
     labels: Int[Tensor, " images"],
     loss: LossFunction,
+    extra: Extra | None = None,
 ) -> Ascent:
     """Loss, success and gradient at the candidates, out of one forward pass.
 
+    The gradient is that of the loss and of `extra` together; the loss is reported without it.
+
     Raises:
-        ModelError: the logits cannot be differentiated by the inputs.
+        GradientError: the logits cannot be differentiated by the inputs.
         SettingError: a label that is no class of the model.
     """
     candidates = candidates.detach().requires_grad_()
-    values, fallen = _judge(model, candidates, labels, loss)
+    outputs, also = extra(model, candidates, labels) if extra is not None else (logits(model, candidates), 0.0)
+    values, fallen = _judge(model, outputs, labels, loss)
+    climbed = values.sum() + also
     gradient = None
-    if values.requires_grad:
-        (gradient,) = torch.autograd.grad(values.sum(), candidates, allow_unused=True)
+    if climbed.requires_grad:
+        (gradient,) = torch.autograd.grad(climbed, candidates, allow_unused=True)
     if gradient is None:
-        raise ModelError(
+        raise GradientError(
             f"The logits of {type(model).__name__} cannot be differentiated by its inputs, so that no attack that "
             "follows gradients can run; take out of its forward pass what cuts the graph (no_grad, detach, integers)."
         )
@@ -56,18 +70,22 @@ def look(
 ) -> tuple[Float[Tensor, " images"], Bool[Tensor, " images"]]:
     """Loss and success at the candidates, where no step follows that would need a gradient."""
     with torch.no_grad():
-        return _judge(model, candidates, labels, loss)
+        return _judge(model, logits(model, candidates), labels, loss)
 
 
-def _judge(model: nn.Module, candidates: Tensor, labels: Tensor, loss: LossFunction) -> tuple[Tensor, Tensor]:
-    outputs = logits(model, candidates)
+def _judge(model: nn.Module, outputs: Tensor, labels: Tensor, loss: LossFunction) -> tuple[Tensor, Tensor]:
+    check_classes(model, outputs, labels)
+    return loss(outputs, labels), wrong(outputs, labels)
+
+
+def check_classes(model: nn.Module, outputs: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> None:
+    """Raise a SettingError for a label that is no class of the model, on the CPU."""
     # An accelerator's own assertion names such labels; asking it at every step would mean waiting for it.
     if labels.device.type == "cpu" and labels.amax() >= outputs.shape[1]:
         raise SettingError(
             f"Expected `labels` below {outputs.shape[1]}, the number of logits of {type(model).__name__}, but got "
             f"{int(labels.amax())}."
         )
-    return loss(outputs, labels), wrong(outputs, labels)
 
 
 def wrong(outputs: Float[Tensor, "images classes"], labels: Int[Tensor, " images"]) -> Bool[Tensor, " images"]:

@@ -1,6 +1,5 @@
 """Projected gradient ascent (Madry et al. 2018, arXiv 1706.06083)."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -8,6 +7,7 @@ from retemper.attacks.ascent import ascend, at_least_one, check_batch, look, sur
 from retemper.attacks.found import Found
 from retemper.attacks.losses import named
 from retemper.errors import SettingError
+from retemper.noise import Noise
 from retemper.threats import Threat
 
 
@@ -16,7 +16,7 @@ def pgd(
     inputs: Float[Tensor, "images *shape"],
     labels: Int[Tensor, " images"],
     threat: Threat,
-    generator: torch.Generator | None = None,
+    noise: Noise | None = None,
     *,
     steps: int = 40,
     step_size: float | None = None,
@@ -35,7 +35,7 @@ def pgd(
         inputs: within the threat's bounds, float32 or float64.
         labels: integers in [0, classes).
         threat: radius, norm and bounds.
-        generator: randomness for the random starts, on the inputs' device; None draws from a fixed seed.
+        noise: keyed by image, for the random starts; None counts the images from 0.
         steps: gradient steps of each restart.
         step_size: in units of the threat's norm; by default 2.5 times the radius over the steps (Madry et
             al.), at most the radius.
@@ -55,15 +55,15 @@ def pgd(
         raise SettingError(f"Expected `step_size` to be above 0, but got {step_size}.")
     climbed = named(loss)
     check_batch(inputs, labels, threat)
-    generator = generator or torch.Generator(inputs.device).manual_seed(0)
+    noise = noise or Noise.for_batch(inputs)
     inputs = inputs.detach()
     with surroundings(model):
         found = Found(inputs)
-        for _ in range(restarts):
+        for restart in range(restarts):
             places = found.standing()
             if len(places) == 0:
                 break
-            points = threat.random_start(inputs[places], generator) if random_start else inputs[places]
+            points = threat.random_start(inputs[places], noise[places].at(restart)) if random_start else inputs[places]
             for _ in range(steps):
                 rise = ascend(model, points, labels[places], climbed)
                 stay = found.record(places, points, rise.loss, rise.fallen)

@@ -10,6 +10,7 @@ from retemper.cli.compare import compare
 from retemper.cli.evaluate import evaluate
 from retemper.cli.profile import profile
 from retemper.cli.train import train
+from retemper.cli.verify import verify
 from retemper.errors import RetemperError
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compare, train, evaluate, profile):
+for command in (compare, train, evaluate, verify, profile):
     app.command()(command)
 
 

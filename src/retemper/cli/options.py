@@ -45,8 +45,8 @@ Images = Annotated[int, typer.Option(help="How many images to attack: the first 
 Attacks = Annotated[
     str,
     typer.Option(
-        help="Attacks, separated by commas, out of fgsm, pgd-ce, pgd-margin, pgd-dlr, apgd-ce, apgd-margin, apgd-dlr. "
-        "An image counts as robust only if none of them breaks it."
+        help="Attacks, separated by commas, out of fgsm, pgd-ce, pgd-margin, pgd-dlr, apgd-ce, apgd-margin, apgd-dlr, "
+        "apgd-targeted, fab, fab-targeted, square, fmn, deepfool. An image counts as robust only if none breaks it."
     ),
 ]
 Steps = Annotated[int, typer.Option(help="Gradient steps of each attack.")]

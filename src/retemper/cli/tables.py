@@ -58,7 +58,9 @@ def evaluation_table(evaluation: Evaluation, data: Data, split: str) -> Table:
     """Clean and robust accuracy, and which attack broke how many."""
     table = Table(
         title=f"{data.name}: {len(evaluation.clean)} {split} images, 95 % intervals",
-        caption=UPPER_BOUND.format(attacks=", ".join(evaluation.attacks)) + _note(data.note),
+        caption=UPPER_BOUND.format(attacks=", ".join(_names(evaluation.attacks)))
+        + _draws(evaluation)
+        + _note(data.note),
     )
     table.add_column("threat")
     table.add_column("accuracy", justify="right")
@@ -86,6 +88,17 @@ def profile_table(layers: Sequence[LayerProfile], images: int, data: Data) -> Ta
             f"{layer.effective_rank:.1f} of {maxima['effective_rank']:.0f}",
         )
     return table
+
+
+def _names(attacks: Sequence[str]) -> list[str]:
+    """Without their settings, which are in the JSON and the report: a caption has to be read."""
+    return [attack.partition(" (")[0] for attack in attacks]
+
+
+def _draws(evaluation: Evaluation) -> str:
+    if evaluation.draws == 1:
+        return ""
+    return f" The model answers at random: an image stands where most of {evaluation.draws} answers are right."
 
 
 def _share(share: float, interval: Interval) -> str:

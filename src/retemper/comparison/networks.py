@@ -47,6 +47,7 @@ class Networks:
                 restarts=comparison.restarts,
                 classes=len(self.data.classes),
             ),
+            alarms=False,
             keep=KEPT,
             progress=self.progress,
             label=f"{label}: attacking",

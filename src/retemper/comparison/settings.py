@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from retemper.errors import SettingError
-from retemper.evaluation.attack_plan import DEFAULT, plan
+from retemper.evaluation import plan
 from retemper.objectives import preset
 from retemper.threats import Threat, parse
 from retemper.training import Settings
@@ -51,7 +51,7 @@ class Comparison:
     seeds: int = 3
     split: str = "test"
     images: int = 1000
-    attacks: tuple[str, ...] = DEFAULT
+    attacks: tuple[str, ...] = ("apgd-ce", "apgd-dlr")
     steps: int = 100
     restarts: int = 1
     batch_size: int = 128

@@ -3,7 +3,7 @@
 from retemper.models.inference import evaluation_mode, logits, predict
 from retemper.models.networks import ACTIVATIONS, NETWORKS, Network, create
 from retemper.models.normalise import Normalise
-from retemper.models.storage import from_factory, load, save
+from retemper.models.storage import from_factory, load, read_facts, save
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,5 +16,6 @@ __all__ = [
     "load",
     "logits",
     "predict",
+    "read_facts",
     "save",
 ]

@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,13 @@ from retemper.files import replacing
 from retemper.models.networks import Network, create
 
 
-def save(model: nn.Module, path: Path | str) -> None:
+def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None = None) -> None:
     """Write the weights, and for this package's networks what builds them again, whole or not at all.
+
+    Args:
+        model: any.
+        path: a safetensors file.
+        facts: what else the file should say, as JSON holds it; `read_facts` reads it back.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.
@@ -26,6 +31,8 @@ def save(model: nn.Module, path: Path | str) -> None:
     import safetensors.torch
 
     metadata = {"spec": json.dumps(asdict(model.spec))} if isinstance(model, Network) else {}
+    if facts:
+        metadata["facts"] = json.dumps(dict(facts))
     # safetensors takes neither views nor weights that layers share, so that each is copied.
     weights = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -69,6 +76,22 @@ def load(path: Path | str, factory: str | None = None) -> nn.Module:
     except RuntimeError as error:
         raise ModelError(f"The weights in {path} do not fit {type(model).__name__}: {error}") from None
     return model.eval()
+
+
+def read_facts(path: Path | str) -> dict[str, Any]:
+    """What `save` was told to write beside the weights; nothing for a file that says nothing.
+
+    Raises:
+        ModelError: the file is missing, or no safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors: {error}. Name a file that `save` wrote.") from None
+    return facts if isinstance(facts, dict) else {}
 
 
 def _from_spec(path: Path, spec: str | None) -> nn.Module:

@@ -9,6 +9,7 @@ from retemper.objectives.forward import ForwardPass
 from retemper.objectives.input_gradient import InputGradient
 from retemper.objectives.pgd_training import PGDTraining
 from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, preset
+from retemper.objectives.spec import as_spec, from_spec
 
 __all__ = [
     "PRESETS",
@@ -23,8 +24,10 @@ __all__ = [
     "Preset",
     "Term",
     "WeightedSum",
+    "as_spec",
     "differential_training",
     "entropic_retraining",
     "fit_biases",
+    "from_spec",
     "preset",
 ]

@@ -25,7 +25,8 @@ class ForwardPass:
         inputs: in floats.
         labels: integers in [0, classes).
         layers: selections of layers to record, those of the terms that read activations.
-        differentiable_inputs: keep the graph back to the inputs, for `input_gradient`.
+        differentiable_inputs: keep the graph back to the inputs, for `input_gradient`; inputs that require a
+            gradient are taken as they are, so that an attack's own gradient reaches them through the terms.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class ForwardPass:
         differentiable_inputs: bool = False,
     ) -> None:
         self.model, self.labels = model, labels
-        self.inputs = inputs.detach().requires_grad_() if differentiable_inputs else inputs
+        leaf = differentiable_inputs and not inputs.requires_grad
+        self.inputs = inputs.detach().requires_grad_() if leaf else inputs
         with contextlib.ExitStack() as stack:
             self._recorded = [(choice, stack.enter_context(record(model, choice))) for choice in layers]
             outputs = logits(model, self.inputs)

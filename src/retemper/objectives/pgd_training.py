@@ -10,6 +10,7 @@ from retemper.attacks.ascent import ascend, at_least_one, check_batch, surroundi
 from retemper.attacks.losses import cross_entropy
 from retemper.data import Split
 from retemper.errors import SettingError
+from retemper.noise import Noise
 from retemper.objectives.base import Loss, Objective
 from retemper.objectives.cross_entropy import CrossEntropy
 from retemper.threats import Threat
@@ -71,25 +72,22 @@ class PGDTraining(Objective):
             # The first batch tells whether inputs are normalised; an accelerator would have to be waited for at each.
             check_batch(inputs, labels, self.threat)
             self._checked = True
-        if generator is None and (self._own is None or self._own.device != inputs.device):
-            self._own = torch.Generator(inputs.device).manual_seed(self.seed)
-        moved = self._move(model, inputs, labels, progress, generator or self._own)
+        noise = Noise.drawn(len(inputs), generator or self._own_generator(inputs.device))
+        moved = self._move(model, inputs, labels, progress, noise)
         return self.objective.compute(model, moved, labels, progress=progress, generator=generator)
 
-    def _move(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        labels: Tensor,
-        progress: float,
-        generator: torch.Generator | None,
-    ) -> Tensor:
+    def _own_generator(self, device: torch.device) -> torch.Generator:
+        if self._own is None or self._own.device != device:
+            self._own = torch.Generator(device).manual_seed(self.seed)
+        return self._own
+
+    def _move(self, model: nn.Module, inputs: Tensor, labels: Tensor, progress: float, noise: Noise) -> Tensor:
         share = 1.0 if progress >= self.warmup else progress / self.warmup
         if share == 0:
             return inputs
         threat = self.threat.with_radius(self.threat.radius * share)
         with surroundings(model):
-            points = threat.random_start(inputs, generator)
+            points = threat.random_start(inputs, noise)
             for _ in range(self.steps):
                 rise = ascend(model, points, labels, cross_entropy)
                 points = threat.project(points + share * self.step_size * threat.steepest(rise.gradient), inputs)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from retemper.evaluation import Example
 from retemper.files import write_text
@@ -17,11 +17,7 @@ from retemper.report.results import REFERENCE, Network, Results
 from retemper.report.strips import Strip, is_image, magnification, strip
 from retemper.report.style import styles
 from retemper.report.svg import to_svg
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from markupsafe import Markup
-    from matplotlib.figure import Figure
+from retemper.report.templating import environment, inlined
 
 
 def write_page(results: Results, examples: Mapping[str, Sequence[Example]], path: Path) -> None:
@@ -32,7 +28,7 @@ def write_page(results: Results, examples: Mapping[str, Sequence[Example]], path
         examples: adversarial examples by objective; shown where the inputs are images.
         path: of the file, written whole or not at all.
     """
-    template = _environment().get_template("report.html")
+    template = environment().get_template("report.html")
     pictured = {name: [example for example in found if is_image(example)] for name, found in examples.items()}
     factor = magnification(example for found in pictured.values() for example in found)
     page = template.render(
@@ -44,8 +40,8 @@ def write_page(results: Results, examples: Mapping[str, Sequence[Example]], path
         findings=findings(results),
         norms=_norms(results),
         swatches=_swatches(results),
-        curves=_inlined(robustness_figures(results)),
-        profiles=_inlined({QUANTITIES[key]: figure for key, figure in profile_figures(results).items()}),
+        curves=inlined(robustness_figures(results)),
+        profiles=inlined({QUANTITIES[key]: figure for key, figure in profile_figures(results).items()}),
         layers=list(_layers(results)),
         strips=_strips(results, pictured, factor) if any(pictured.values()) else {},
         factor=factor,
@@ -55,33 +51,12 @@ def write_page(results: Results, examples: Mapping[str, Sequence[Example]], path
     write_text(path, page)
 
 
-def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("retemper.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["wording"] = wording
-    return environment
-
-
 def _norms(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
     """The columns of the table: the threats under their norms, each as its radius and its key."""
     return [
         (norm, [(wording.radius(threat), str(threat)) for threat in group])
         for norm, group in groupby(results.threats(), key=wording.norm)
     ]
-
-
-def _inlined(figures: Mapping[str, "Figure"]) -> dict[str, "Markup"]:
-    """The figures as SVG that the template takes as it is; their text was escaped by matplotlib."""
-    from markupsafe import Markup
-
-    return {title: Markup(to_svg(figure, title.replace(" ", "-"))) for title, figure in figures.items()}
 
 
 def _swatches(results: Results) -> dict[str, str]:

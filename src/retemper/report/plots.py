@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retemper.report import wording
+from retemper.report.axes import apart, share_axes
 from retemper.report.layers import QUANTITIES, layer_names, mean_share
 from retemper.report.results import Results
 from retemper.report.style import Style, styles
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SIZE = (4.5, 3.0)  # inches: text this large can still be read where a phone shrinks the figure to its width
 _LEAST_SPAN = 0.1
 _LAYER_LABELS = 20  # how many fit below an axis
 _LAYER_LETTERS = 16
@@ -37,7 +37,7 @@ def robustness_figures(results: Results) -> dict[str, "Figure"]:
         )
         radii = [0.0, *(threat.radius for threat in threats)]
         with drawing():
-            figure, axes = _empty(f"{norm} threat", f"{norm} radius")
+            figure, axes = share_axes(f"{norm} threat", f"{norm} radius")
             for place, row in enumerate(rows):
                 shares = [row.clean, *(row.robust[str(threat)] for threat in threats)]
                 aside = (place - (len(rows) - 1) / 2) * 0.007 * radii[-1]
@@ -51,7 +51,7 @@ def robustness_figures(results: Results) -> dict[str, "Figure"]:
                     linewidth=1,
                     alpha=0.75,
                 )
-            axes.set_xticks(radii, _apart(radii, ["0", *map(wording.radius, threats)]))
+            axes.set_xticks(radii, apart(radii, ["0", *map(wording.radius, threats)]))
         figures[norm] = figure
     return figures
 
@@ -67,7 +67,7 @@ def profile_figures(results: Results) -> dict[str, "Figure"]:
     figures: dict[str, Figure] = {}
     for quantity, title in QUANTITIES.items() if names else ():
         with drawing():
-            figure, axes = _empty(title.capitalize(), "")
+            figure, axes = share_axes(title.capitalize(), "")
             for objective in results.objectives:
                 shares = [mean_share(results.of(objective), name, quantity) for name in names]
                 _line(axes, objective, places, shares, looks)
@@ -93,19 +93,6 @@ def swatch(style: Style) -> "Figure":
         axes.plot([0.02, 0.98], [0, 0], color=style.colour, linestyle=style.line, linewidth=2)
         axes.plot([0.5], [0], color=style.colour, marker=style.marker, markersize=7)
     return figure
-
-
-def _empty(title: str, label: str) -> tuple["Figure", "Axes"]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=_SIZE, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title)
-    axes.set_xlabel(label)
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    axes.yaxis.set_major_formatter(lambda share, _place: f"{100 * share:.3g} %")
-    return figure, axes
 
 
 def _fit(axes: "Axes") -> None:
@@ -137,18 +124,6 @@ def _line(
         markeredgecolor="white",
         markeredgewidth=0.5,
     )
-
-
-def _apart(places: list[float], labels: list[str]) -> list[str]:
-    """The labels, from the largest place down; one that would run into the one before it or into 0 is left out."""
-    least = 0.1 * places[-1]
-    shown: list[str] = []
-    free = math.inf
-    for place, label in zip(reversed(places), reversed(labels), strict=True):
-        fits = place == 0 or least <= place <= free
-        shown.append(label if fits else "")
-        free = place - least if fits else free
-    return shown[::-1]
 
 
 def _shortened(name: str) -> str:

@@ -107,6 +107,26 @@ def radius(threat: Threat) -> str:
     return str(threat).partition(":")[2]
 
 
+def threat(threat: Threat) -> str:
+    r"""Norm and radius.
+
+    >>> from retemper.threats import L2
+    >>> threat(L2(0.5))
+    'L2\xa00.5'
+    """
+    return f"{norm(threat)}{SPACE}{radius(threat)}"
+
+
+def threats(several: Sequence[Threat]) -> str:
+    r"""Norms and radii as a sentence lists them.
+
+    >>> from retemper.threats import L2, Linf
+    >>> threats([Linf(0.1), L2(0.5)])
+    'L∞\xa00.1 and L2\xa00.5'
+    """
+    return listing([threat(each) for each in several])
+
+
 def listing(items: Sequence[str]) -> str:
     """Items as a sentence lists them.
 

@@ -1,11 +1,8 @@
 """Checkpoints: written whole or not at all, one an epoch, and read back only into the run that wrote them."""
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from torch import nn
 
 from retemper.errors import CheckpointError
 from retemper.files import read_json, write_json
@@ -95,12 +92,3 @@ class Checkpoints:
 
 
 _ADVICE = "Delete that folder to go on without it, or pass resume=False to start over."
-
-
-def weights_hash(model: nn.Module) -> str:
-    """A short hash of the names and values of all weights."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

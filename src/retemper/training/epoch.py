@@ -9,10 +9,11 @@ from accelerate import Accelerator
 from torch import nn
 
 from retemper.data import AUGMENTATIONS, Split
+from retemper.models.layout import channels_last_pays
 from retemper.objectives import Objective
 from retemper.training.ledger import Ledger
 from retemper.training.optimisers import SCHEDULES
-from retemper.training.precision import autocast, channels_last_pays
+from retemper.training.precision import autocast
 from retemper.training.settings import Settings
 
 

@@ -1,11 +1,12 @@
-"""Where lower precision and channels-last memory pay."""
+"""Where lower precision pays."""
 
 import contextlib
 
 import torch
 
+from retemper.models.layout import channels_last_pays
+
 PRECISIONS = ("auto", "fp32", "bf16")
-WORTH_IT = 16 * 16  # pixels an image: below, the casts cost more than they save (`python -m benchmarks precision`)
 
 
 def resolve(precision: str, device: torch.device, shape: tuple[int, ...]) -> str:
@@ -13,11 +14,6 @@ def resolve(precision: str, device: torch.device, shape: tuple[int, ...]) -> str
     if precision != "auto":
         return precision
     return "bf16" if channels_last_pays(shape) and _has_bf16_units(device) else "fp32"
-
-
-def channels_last_pays(shape: tuple[int, ...]) -> bool:
-    """Whether inputs of this shape are images large enough for the channels-last layout."""
-    return len(shape) == 3 and shape[1] * shape[2] >= WORTH_IT
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:

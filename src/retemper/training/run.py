@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -16,13 +15,15 @@ from retemper.data import Data
 from retemper.errors import CheckpointError, SettingError
 from retemper.files import read_json, write_json, write_text
 from retemper.models import predict, save
-from retemper.objectives import Objective
+from retemper.models.hashing import weights_hash
+from retemper.models.layout import channels_last, channels_last_pays
+from retemper.objectives import Objective, as_spec
 from retemper.progress import progress_line
 from retemper.training import optimisers
-from retemper.training.checkpoints import Checkpoints, History, weights_hash
+from retemper.training.checkpoints import Checkpoints, History
 from retemper.training.epoch import steps_per_epoch, train_epoch
 from retemper.training.fit import check_fit
-from retemper.training.precision import channels_last_pays, resolve
+from retemper.training.precision import resolve
 from retemper.training.settings import Settings
 
 EVALUATION_BATCH = 512
@@ -102,7 +103,7 @@ def retrain(
     if checkpoints is not None and not resume:
         checkpoints.clear()
 
-    with _as_it_was(model, channels_last=channels_last_pays(data.shape)):
+    with _as_it_was(model), channels_last(model, wanted=channels_last_pays(data.shape)):
         optimiser = optimisers.build(model, chosen.optimiser, chosen.rate, chosen.weight_decay)
         prepared, optimiser = accelerator.prepare(model, optimiser)
         history = checkpoints.restore(accelerator) if checkpoints is not None else []
@@ -138,7 +139,7 @@ def retrain(
             accelerator.end_training()
     training = Training(history, identity)
     if folder is not None and checkpoints is not None and accelerator.is_main_process:
-        _write_end(folder, model, training)
+        _write_end(folder, model, training, objective)
         checkpoints.clear()
     return training
 
@@ -174,16 +175,12 @@ def _accuracy(model: nn.Module, data: Data) -> float:
 
 
 @contextmanager
-def _as_it_was(model: nn.Module, *, channels_last: bool) -> Iterator[None]:
-    """Train in channels-last where it pays; afterwards give every module its mode and the weights their layout."""
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Give every module its mode back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    if channels_last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub forgets it
     try:
         yield
     finally:
-        if channels_last:
-            model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above
         for module, training in modes:
             module.training = training
 
@@ -222,7 +219,9 @@ def _write_history(folder: Path, history: History) -> None:
     write_text(folder / "history.csv", table.getvalue())
 
 
-def _write_end(folder: Path, model: nn.Module, training: Training) -> None:
-    save(model, folder / "model.safetensors")
+def _write_end(folder: Path, model: nn.Module, training: Training, objective: Objective) -> None:
+    # So that an attack on these weights can follow what they were trained on.
+    spec = as_spec(objective)
+    save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})
     # Last, since it says that the run has ended.
     write_json(folder / "training.json", {"identity": training.identity, "history": training.history})

@@ -1,0 +1,25 @@
+"""How commands name a network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(model: str, factory: str | None) -> "nn.Module":
+    """Load the weights in a file; a colon in a name that is no file means a factory, weights and all.
+
+    Raises:
+        SettingError: a factory is named beside a factory.
+        ModelError: the network cannot be built or loaded.
+    """
+    from retemper.errors import SettingError
+    from retemper.models import from_factory
+    from retemper.models import load as load_model
+
+    if Path(model).exists() or ":" not in model:
+        return load_model(model, factory)
+    if factory is not None:
+        raise SettingError(f"Expected a file of weights beside `--factory`, but got `--model {model}`.")
+    return from_factory(model)

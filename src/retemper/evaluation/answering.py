@@ -1,0 +1,149 @@
+"""Sounding the alarms on what a search left standing, and answering those that ring."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from retemper.evaluation.alarms import Alarm, answered, sound
+from retemper.evaluation.chunks import Chunk, own
+from retemper.evaluation.judged import Judge
+from retemper.evaluation.pieces import Piece, Pieces
+from retemper.evaluation.processes import Processes
+from retemper.evaluation.search import SMALLER, Broken
+from retemper.noise import Noise
+from retemper.threats import Threat
+
+ANSWERED = "answers to alarms"
+
+
+def answer(
+    judge: Judge,
+    chunks: Sequence[Chunk],
+    threats: Sequence[Threat],
+    broken: Broken,
+    *,
+    seed: int,
+    was_training: bool,
+    pieces: Pieces,
+    processes: Processes,
+) -> list[tuple[Alarm, ...]]:
+    """The alarms at each threat of one norm; `broken` takes in what falls to the answers, on all chunks.
+
+    Alarms are sounded on the first chunk and answered on every one: an alarm counts as answered where every
+    chunk on which something stood says so.
+
+    Args:
+        judge: the model, and what counts as its answer.
+        chunks: all of them.
+        threats: of one norm, from small radii to large ones.
+        broken: what the search found at them, on the CPU.
+        seed: of the noise.
+        was_training: whether the model came in training mode.
+        pieces: keep what was answered.
+        processes: share the chunks.
+    """
+    found = []
+    for number, threat in enumerate(threats):
+        low, high = threat.bounds
+        name = f"{threat}-{low}-{high}".replace("/", "_").replace(":", "-")
+        alarms = _sounded(judge, chunks[0], threat, broken, seed, was_training, pieces, processes, name)
+        if any(alarm.rings for alarm in alarms):
+            alarms = _answered(judge, chunks, threats, number, broken, seed, alarms, pieces, processes, name)
+        found.append(alarms)
+    return found
+
+
+def _sounded(
+    judge: Judge,
+    chunk: Chunk,
+    threat: Threat,
+    broken: Broken,
+    seed: int,
+    was_training: bool,
+    pieces: Pieces,
+    processes: Processes,
+    name: str,
+) -> tuple[Alarm, ...]:
+    """The alarms on one chunk, the same in every process."""
+
+    def compute() -> Piece:
+        standing = _standing(broken, threat, chunk)
+        noise = Noise.keyed(chunk.places, seed, "alarms")
+        alarms = sound(judge.model, chunk.inputs, chunk.labels, standing, threat, noise, was_training=was_training)
+        return Piece({}, [asdict(alarm) for alarm in alarms])
+
+    mine = {0: pieces.piece(f"alarms-{name}", compute)} if processes.is_main else {}
+    return _read(processes.gather(mine)[0])
+
+
+def _answered(
+    judge: Judge,
+    chunks: Sequence[Chunk],
+    threats: Sequence[Threat],
+    number: int,
+    broken: Broken,
+    seed: int,
+    alarms: Sequence[Alarm],
+    pieces: Pieces,
+    processes: Processes,
+    name: str,
+) -> tuple[Alarm, ...]:
+    threat = threats[number]
+
+    def compute(chunk: Chunk) -> Piece:
+        noise = Noise.keyed(chunk.places, seed, "answers")
+        standing = _standing(broken, threat, chunk)
+        candidates, fallen, after = answered(judge.model, chunk.inputs, chunk.labels, standing, threat, noise, alarms)
+        predicted, _ = judge(candidates)
+        fallen = fallen & (predicted != chunk.labels) & threat.allows(candidates, chunk.inputs)
+        tensors = {
+            "places": chunk.places[fallen],
+            "points": candidates[fallen],
+            "distances": threat.distance(candidates[fallen], chunk.inputs[fallen]).clamp_max(threat.radius),
+            "predicted": predicted[fallen],
+        }
+        return Piece(tensors, [asdict(alarm) for alarm in after] if standing.any() else None)
+
+    mine = {}
+    for chunk in own(chunks, processes):
+        piece = pieces.piece(f"answers-{name}-{chunk.number:05d}", partial(compute, chunk))
+        mine[chunk.number] = Piece({key: tensor.cpu() for key, tensor in piece.tensors.items()}, piece.facts)
+    found = processes.gather(mine)
+    for chunk in chunks:
+        tensors = found[chunk.number].tensors
+        _take_in(tensors, threats, number, broken)
+    return _agreed([_read(found[chunk.number]) for chunk in chunks if found[chunk.number].facts is not None], alarms)
+
+
+def _take_in(tensors: dict[str, Tensor], threats: Sequence[Threat], number: int, broken: Broken) -> None:
+    """Note what fell to the answers at one of the threats, and count it at all where it stood until now."""
+    known = broken.distances.clone()
+    broken.note(tensors["places"], tensors["points"], tensors["predicted"], tensors["distances"])
+    for other, (threat, counts) in enumerate(zip(threats, broken.broken_by, strict=True)):
+        fell = (known > threat.radius) & (broken.distances <= threat.radius)
+        if fell.any():
+            name = ANSWERED if other <= number else SMALLER
+            counts[name] = counts.get(name, 0) + int(fell.sum())
+
+
+def _agreed(answers: Sequence[tuple[Alarm, ...]], alarms: Sequence[Alarm]) -> tuple[Alarm, ...]:
+    """Each alarm as the first chunk that could not answer it left it, or as the first chunk did."""
+    if not answers:
+        return tuple(alarms)
+    worst = []
+    for same in zip(*answers, strict=True):
+        unanswered = [alarm for alarm in same if alarm.rings and not alarm.answered_by]
+        worst.append(unanswered[0] if unanswered else same[0])
+    return tuple(worst)
+
+
+def _read(piece: Piece) -> tuple[Alarm, ...]:
+    return tuple(Alarm(**facts) for facts in piece.facts)
+
+
+def _standing(broken: Broken, threat: Threat, chunk: Chunk) -> torch.Tensor:
+    places = chunk.places.cpu()
+    return (broken.distances[places] > threat.radius).to(chunk.places.device)

@@ -1,0 +1,126 @@
+"""The chunks of an evaluation: searched one by one, shared among processes, kept as pieces, joined at the end."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from retemper.evaluation.attack_plan import Attack
+from retemper.evaluation.judged import Judge
+from retemper.evaluation.pieces import Piece, Pieces
+from retemper.evaluation.processes import Processes
+from retemper.evaluation.search import Broken, Search, grouped
+from retemper.threats import Threat
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some neighbouring images of a split, on the model's device."""
+
+    number: int
+    inputs: Float[Tensor, "images *shape"]
+    labels: Int[Tensor, " images"]
+    places: Int[Tensor, " images"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search found on some images: their answers, and for each norm what breaks them."""
+
+    predicted: Int[Tensor, " images"]
+    norms: list[Broken]
+
+    def as_piece(self) -> Piece:
+        """The same as tensors and facts."""
+        tensors = {"predicted": self.predicted}
+        for number, broken in enumerate(self.norms):
+            tensors |= {f"{name}-{number}": getattr(broken, name) for name in ("distances", "points")}
+            tensors[f"predicted-{number}"] = broken.predicted
+        return Piece(tensors, [broken.broken_by for broken in self.norms])
+
+    @classmethod
+    def of(cls, piece: Piece) -> "Found":
+        """Read back what `as_piece` gave."""
+        tensors = {name: tensor.cpu() for name, tensor in piece.tensors.items()}
+        norms = [
+            Broken(tensors[f"distances-{n}"], tensors[f"points-{n}"], tensors[f"predicted-{n}"], broken_by)
+            for n, broken_by in enumerate(piece.facts)
+        ]
+        return cls(tensors["predicted"], norms)
+
+
+def divided(inputs: Tensor, labels: Tensor, size: int) -> list[Chunk]:
+    """The images in chunks of a fixed size, the last one smaller."""
+    places = torch.arange(len(inputs), device=inputs.device)
+    parts = zip(inputs.split(size), labels.split(size), places.split(size), strict=True)
+    return [Chunk(number, *part) for number, part in enumerate(parts)]
+
+
+def search(
+    judge: Judge,
+    chunks: Sequence[Chunk],
+    threats: Sequence[Threat],
+    *,
+    attacks: Sequence[Attack],
+    closest: Attack | None,
+    seed: int,
+    forgiving: bool,
+    pieces: Pieces,
+    processes: Processes,
+    advance: Callable[[int], None],
+) -> Found:
+    """Attack all chunks, those of this process here, and join what all processes found.
+
+    The images of a chunk go through the model together whatever process they fall to, so that the result of
+    each is the same.
+    """
+
+    def compute(chunk: Chunk) -> Piece:
+        search = Search(
+            judge,
+            chunk.inputs,
+            chunk.labels,
+            chunk.places,
+            attacks=attacks,
+            closest=closest,
+            seed=seed,
+            forgiving=forgiving,
+            advance=advance,
+        )
+        return Found(search.predicted, [search.norm(group) for group in grouped(threats)]).as_piece()
+
+    found = {}
+    for chunk in own(chunks, processes):
+        piece = pieces.piece(f"chunk-{chunk.number:05d}", partial(compute, chunk))
+        found[chunk.number] = Found.of(piece)
+    gathered = processes.gather(found)
+    return _joined([gathered[chunk.number] for chunk in chunks])
+
+
+def own(chunks: Sequence[Chunk], processes: Processes) -> Iterator[Chunk]:
+    """The chunks that fall to this process."""
+    return (chunk for chunk in chunks if processes.own(chunk.number))
+
+
+def _joined(parts: Sequence[Found]) -> Found:
+    norms = []
+    for pieces in zip(*[part.norms for part in parts], strict=True):
+        counts = []
+        for of_chunks in zip(*[piece.broken_by for piece in pieces], strict=True):
+            total: Counter[str] = Counter()
+            for of_chunk in of_chunks:
+                total.update(of_chunk)
+            counts.append(dict(total))
+        norms.append(
+            Broken(
+                torch.cat([piece.distances for piece in pieces]),
+                torch.cat([piece.points for piece in pieces]),
+                torch.cat([piece.predicted for piece in pieces]),
+                counts,
+            )
+        )
+    return Found(torch.cat([part.predicted for part in parts]), norms)

@@ -1,0 +1,88 @@
+"""The parts of a long evaluation on disk, so that the same call goes on where a killed one was."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from retemper.errors import CheckpointError
+from retemper.files import read_json, replacing, write_json
+
+
+class Piece(NamedTuple):
+    """What one part found: tensors, and facts as JSON holds them."""
+
+    tensors: dict[str, Tensor]
+    facts: Any
+
+
+class Pieces:
+    """The parts of one evaluation, each a safetensors file, beside `evaluation.json` which says what it is.
+
+    Args:
+        folder: where; None keeps nothing.
+        identity: everything that makes the evaluation what it is, as JSON.
+        resume: go on from what is there; False begins anew.
+
+    Raises:
+        CheckpointError: the folder holds another evaluation, or is damaged.
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path | None, identity: dict[str, Any], *, resume: bool) -> None:
+        self.folder = folder
+        if folder is None:
+            return
+        written = folder / "evaluation.json"
+        if not resume:
+            # Missing where another process of the same evaluation was faster.
+            for path in [*folder.glob("*.safetensors"), written]:
+                path.unlink(missing_ok=True)
+        if written.is_file():
+            _check_same(written, identity)
+        else:
+            write_json(written, identity)
+
+    def piece(self, name: str, compute: Callable[[], Piece]) -> Piece:
+        """The piece of this name, read back or computed and kept."""
+        if self.folder is None:
+            return compute()
+        path = self.folder / f"{name}.safetensors"
+        if path.is_file():
+            return _read(path)
+        found = compute()
+        _write(path, found)
+        return found
+
+
+def _check_same(written: Path, identity: dict[str, Any]) -> None:
+    # Through JSON, in which tuples are lists.
+    before, now = read_json(written), json.loads(json.dumps(identity))
+    if before == now:
+        return
+    others = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
+    raise CheckpointError(
+        f"{written.parent} holds another evaluation: it differs in {', '.join(others) or 'what it records'}. Name "
+        "another folder, or pass resume=False to evaluate anew."
+    )
+
+
+def _write(path: Path, found: Piece) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in found.tensors.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"facts": json.dumps(found.facts, allow_nan=False)})
+
+
+def _read(path: Path) -> Piece:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["facts"])
+            return Piece({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Delete it to compute that part again.") from error

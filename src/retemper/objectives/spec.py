@@ -1,0 +1,64 @@
+"""An objective as plain data, so that a weights file can say what a model was trained on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from retemper.errors import SettingError
+from retemper.objectives.activation_entropy import ActivationEntropy
+from retemper.objectives.base import Objective, Term, WeightedSum
+from retemper.objectives.cross_entropy import CrossEntropy
+from retemper.objectives.differential import Differential
+from retemper.objectives.input_gradient import InputGradient
+from retemper.objectives.pgd_training import PGDTraining
+
+TERMS: dict[str, Any] = {term.name: term for term in (ActivationEntropy, CrossEntropy, Differential, InputGradient)}
+
+
+def as_spec(objective: Objective) -> list[dict[str, Any]] | None:
+    """The terms of an objective with their weights, as JSON holds them; None for an objective of unknown terms.
+
+    Of `PGDTraining`, the terms of what it wraps: what an attack that knows the training may climb.
+
+    >>> as_spec(CrossEntropy() + 0.5 * InputGradient(norm="l1", squared=False))[1]
+    {'weight': 0.5, 'term': 'input-gradient', 'of': 'scores', 'norm': 'l1', 'squared': False}
+    """
+    if isinstance(objective, PGDTraining):
+        return as_spec(objective.objective)
+    if isinstance(objective, Term):
+        objective = WeightedSum(((1.0, objective),))
+    if not isinstance(objective, WeightedSum):
+        return None
+    spec = [{"weight": weight, "term": term.name} | _fields(term) for weight, term in objective.terms]
+    known = all(type(term) is TERMS.get(term.name) and _is_plain(_fields(term)) for _, term in objective.terms)
+    return spec if known else None
+
+
+def from_spec(spec: Sequence[Mapping[str, Any]]) -> WeightedSum:
+    """The objective that `as_spec` described.
+
+    Raises:
+        SettingError: it describes none.
+    """
+    try:
+        return WeightedSum(
+            tuple(
+                (
+                    float(entry["weight"]),
+                    TERMS[entry["term"]](**{key: entry[key] for key in entry if key not in ("weight", "term")}),
+                )
+                for entry in spec
+            )
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingError(f"Expected terms as `as_spec` describes them, but got {spec!r}: {error}") from error
+
+
+def _fields(term: Any) -> dict[str, Any]:
+    return asdict(term) if is_dataclass(term) and not isinstance(term, type) else {}
+
+
+def _is_plain(fields: Mapping[str, Any]) -> bool:
+    """Whether JSON holds the fields: layers chosen by type are no text."""
+    values = [part for value in fields.values() for part in (value if isinstance(value, list | tuple) else [value])]
+    return all(isinstance(value, str | int | float | bool) for value in values)

@@ -1,0 +1,98 @@
+"""`retemper evaluate` end to end: claims, evidence, the page, another network, what was trained with."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from retemper.cli.app import app
+
+QUICK = ("--budget", "quick", "--no-progress")
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluated")
+    settings = ("--model", "mlp", "--epochs", 4, "--batch-size", 64, "--objective", "input-gradient")
+    result = run("train", *settings, "--out", out, "--no-progress")
+    assert result.exit_code == 0, result.output
+    return out / "model.safetensors"
+
+
+def said(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("claim", "images", "word", "status"),
+    [
+        ("0.99@linf:0.3", 60, "refuted", 1),
+        ("0.05@linf:0.001", 60, "not refuted", 0),
+        ("0.95@linf:0.001", 20, "undecided", 4),
+    ],
+)
+def test_the_verdict_comes_first_and_sets_the_exit_status(
+    weights: Path, claim: str, images: int, word: str, status: int
+) -> None:
+    result = run("evaluate", weights, "--claim", claim, "--images", images, "--no-alarms", *QUICK)
+    assert result.exit_code == status
+    assert said(result).startswith(f"{word}: ")
+
+
+def test_a_refutation_is_kept_and_rechecks(weights: Path, tmp_path: Path) -> None:
+    out, written, page = tmp_path / "out", tmp_path / "found.json", tmp_path / "page.html"
+    command = ("evaluate", weights, "--claim", "0.9@linf:0.3", "--images", 60, "--out", out, "--json", written, *QUICK)
+    assert run(*command, "--report", page, "--curve").exit_code == 1
+    found = json.loads(written.read_text())
+    assert found["verdict"]["verdict"] == "refuted"
+    assert found["curves"][0]["closest"]
+    assert page.read_text().index("Refuted") < page.read_text().index("What was measured")
+    checked = run("verify", out / "refutation.safetensors", "--model", weights, "--data", "digits")
+    assert checked.exit_code == 0
+    assert "The refutation stands" in said(checked)
+
+
+def test_the_same_command_reads_back_what_was_kept(weights: Path, tmp_path: Path) -> None:
+    command = ("evaluate", weights, "--images", 40, "--batch-size", 16, "--out", tmp_path / "out", *QUICK)
+    run(*command, "--json", tmp_path / "first.json")
+    kept = sorted((tmp_path / "out").glob("chunk-*"))
+    assert len(kept) == 3
+    kept[1].unlink()
+    run(*command, "--json", tmp_path / "second.json")
+    assert json.loads((tmp_path / "first.json").read_text()) == json.loads((tmp_path / "second.json").read_text())
+
+
+def test_attacks_follow_what_the_file_says_it_was_trained_with(weights: Path, tmp_path: Path) -> None:
+    command = ("evaluate", weights, "--images", 20, "--no-alarms", "--json", tmp_path / "found.json", *QUICK)
+    run(*command)
+    assert any("adaptive" in attack for attack in json.loads((tmp_path / "found.json").read_text())["attacks"])
+    run(*command, "--no-adaptive")
+    assert not any("adaptive" in attack for attack in json.loads((tmp_path / "found.json").read_text())["attacks"])
+
+
+def test_another_network_is_tried_first(weights: Path, tmp_path: Path) -> None:
+    result = run("evaluate", weights, "--surrogate", weights, "--threat", "linf:0.3", "--images", 40, "--no-alarms",
+                 "--json", tmp_path / "found.json", *QUICK)  # fmt: skip
+    assert result.exit_code == 0
+    (robustness,) = json.loads((tmp_path / "found.json").read_text())["robustness"]
+    assert robustness["broken_by"]["transfer"] > 20
+
+
+def test_a_plan_needs_no_network() -> None:
+    result = run("evaluate", "--plan", "--claim", "41%@linf:8/255")
+    assert result.exit_code == 0
+    assert "1,012" in said(result)
+
+
+def test_it_runs_as_a_module() -> None:
+    words = ["evaluate", "--plan", "--claim", "0.41@linf:8/255"]
+    done = subprocess.run([sys.executable, "-m", "retemper", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "250" in done.stdout

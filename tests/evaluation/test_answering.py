@@ -1,0 +1,212 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import retemper.evaluation.answering
+from retemper.errors import GradientError
+from retemper.evaluation import Alarm, evaluate, plan
+from retemper.evaluation.answering import ANSWERED, answer
+from retemper.evaluation.chunks import divided
+from retemper.evaluation.judged import Judge
+from retemper.evaluation.pieces import Pieces
+from retemper.evaluation.processes import Processes
+from retemper.evaluation.search import SMALLER, Broken
+from retemper.threats import Linf, Threat
+
+LOUD = Alarm("loud", 0.5, 0.1, "share", "seen", "meaning", "source")
+QUIET = replace(LOUD, name="quiet", effect=0.0)
+THREATS = [Linf(0.1), Linf(0.2), Linf(0.3)]
+INF = float("inf")
+
+
+class Above(nn.Module):
+    """Answers 1 above a half, else 0."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([0.5 - inputs, inputs - 0.5], 1)
+
+
+# The first and the fourth image fall within 0.1, and so on; chunks of two differ, so that they can be told apart.
+INPUTS = torch.tensor([[0.45], [0.35], [0.25], [0.45], [0.35], [0.25]], dtype=torch.float64)
+LABELS = torch.zeros(6, dtype=torch.int64)
+
+
+def answering(
+    monkeypatch: pytest.MonkeyPatch,
+    distances: Sequence[float],
+    moves: Callable[[Threat], float],
+    after: Callable[[int], tuple[Alarm, ...]] = lambda _first: (LOUD, QUIET),
+    before: tuple[Alarm, ...] = (LOUD, QUIET),
+    folder: Path | None = None,
+) -> tuple[list[tuple[Alarm, ...]], Broken, list[Any]]:
+    """Answer six images in chunks of two; whatever stands is moved up so far, and claimed to have fallen."""
+    asked: list[Any] = []
+
+    def sounded(_model: nn.Module, inputs: Tensor, *_others: Any, **_settings: Any) -> tuple[Alarm, ...]:
+        asked.append(("sound", len(inputs)))
+        return before
+
+    def answered(
+        _model: nn.Module, inputs: Tensor, _labels: Tensor, standing: Tensor, threat: Threat, *_others: Any
+    ) -> tuple[Tensor, Tensor, tuple[Alarm, ...]]:
+        first = int((INPUTS.view(3, 2) == inputs.view(1, 2)).all(1).nonzero()[0])
+        asked.append(("answer", threat.radius, standing.tolist()))
+        moved = torch.where(standing[:, None], inputs + moves(threat), inputs)
+        return moved, standing.clone(), after(first)
+
+    monkeypatch.setattr(retemper.evaluation.answering, "sound", sounded)
+    monkeypatch.setattr(retemper.evaluation.answering, "answered", answered)
+    known = torch.tensor(distances, dtype=torch.float64)
+    counts = [{"attack": int(((known > 0) & (known <= threat.radius)).sum())} for threat in THREATS]
+    broken = Broken(known, INPUTS.clone(), LABELS.clone(), counts)
+    alarms = answer(
+        Judge(Above()), divided(INPUTS, LABELS, 2), THREATS, broken, seed=0, was_training=False,
+        pieces=Pieces(folder, {}, resume=True), processes=Processes(),
+    )  # fmt: skip
+    return alarms, broken, asked
+
+
+def assert_every_image_is_counted_once(broken: Broken) -> None:
+    for threat, counts in zip(THREATS, broken.broken_by, strict=True):
+        fallen = (broken.distances > 0) & (broken.distances <= threat.radius)
+        assert sum(counts.values()) == int(fallen.sum())
+
+
+def test_what_falls_to_an_answer_is_noted_and_counted_once_at_every_radius(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An answer moves by the radius: the first fall at 0.1, the second at 0.2, the third at 0.3.
+    _, broken, _ = answering(monkeypatch, [INF] * 6, lambda threat: threat.radius)
+    assert broken.distances.tolist() == pytest.approx([0.1, 0.2, 0.3] * 2)
+    assert broken.predicted.tolist() == [1] * 6
+    assert torch.allclose(broken.points, INPUTS + broken.distances[:, None])
+    assert broken.broken_by == [
+        {"attack": 0, ANSWERED: 2},
+        {"attack": 0, SMALLER: 2, ANSWERED: 2},
+        {"attack": 0, SMALLER: 4, ANSWERED: 2},
+    ]
+    assert_every_image_is_counted_once(broken)
+
+
+def test_an_image_that_had_fallen_at_a_larger_radius_is_not_counted_there_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, broken, _ = answering(monkeypatch, [0.15, 0.0, INF, 0.25, INF, 0.3], lambda threat: threat.radius)
+    assert broken.distances.tolist() == pytest.approx([0.1, 0.0, 0.3, 0.1, 0.2, 0.3])
+    assert broken.broken_by == [
+        {"attack": 0, ANSWERED: 2},
+        {"attack": 1, SMALLER: 1, ANSWERED: 1},
+        {"attack": 3, SMALLER: 1, ANSWERED: 1},
+    ]
+    assert_every_image_is_counted_once(broken)
+
+
+def test_what_an_answer_finds_within_a_smaller_radius_counts_there_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, broken, _ = answering(monkeypatch, [INF] * 6, lambda threat: 0.08 if threat.radius == 0.3 else 0.0)
+    assert broken.distances.tolist() == pytest.approx([0.08, INF, INF] * 2)
+    assert [counts.get(ANSWERED) for counts in broken.broken_by] == [2, 2, 2]
+    assert_every_image_is_counted_once(broken)
+
+
+@pytest.mark.parametrize("move", [0.4, 0.0, -0.5], ids=["outside the radius", "answered rightly", "outside the bounds"])
+def test_an_answer_that_is_no_adversarial_input_breaks_nothing(monkeypatch: pytest.MonkeyPatch, move: float) -> None:
+    _, broken, _ = answering(monkeypatch, [INF] * 6, lambda _threat: move)
+    assert broken.distances.tolist() == [INF] * 6
+    assert broken.broken_by == [{"attack": 0}] * 3
+
+
+def test_alarms_are_sounded_on_the_first_chunk_and_answered_on_every_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, asked = answering(monkeypatch, [0.05, 0.15, INF, INF, 0.0, 0.05], lambda _threat: 0.0)
+    assert asked[:4] == [
+        ("sound", 2),
+        ("answer", 0.1, [False, True]),
+        ("answer", 0.1, [True, True]),
+        ("answer", 0.1, [False, False]),
+    ]
+    assert [what for what, *_ in asked] == ["sound", "answer", "answer", "answer"] * 3
+
+
+def test_where_no_alarm_rings_nothing_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    alarms, broken, asked = answering(monkeypatch, [INF] * 6, lambda threat: threat.radius, before=(QUIET,))
+    assert alarms == [(QUIET,)] * 3
+    assert asked == [("sound", 2)] * 3
+    assert broken.broken_by == [{"attack": 0}] * 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (["float64", "float64", "float64"], "float64"),
+        (["float64", "", "float64"], ""),
+        (["float64", "rescaled", "rescaled"], "float64"),
+        (["", "", ""], ""),
+    ],
+)
+def test_an_alarm_is_answered_if_it_is_on_every_chunk(
+    monkeypatch: pytest.MonkeyPatch, answers: list[str], expected: str
+) -> None:
+    def after(chunk: int) -> tuple[Alarm, ...]:
+        return replace(LOUD, answered_by=answers[chunk]), QUIET
+
+    alarms, _, _ = answering(monkeypatch, [INF] * 6, lambda _threat: 0.0, after)
+    assert alarms == [(replace(LOUD, answered_by=expected), QUIET)] * 3
+    # A chunk on which nothing stood has no say.
+    alarms, _, _ = answering(monkeypatch, [INF, INF, 0.0, 0.0, INF, INF], lambda _threat: 0.0, after)
+    assert alarms[0][0].answered_by == (answers[0] if answers[2] else "")
+
+
+def test_where_nothing_stands_alarms_stay_as_they_were_sounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    alarms, _, _ = answering(monkeypatch, [0.05] * 6, lambda _threat: 0.0)
+    assert alarms == [(LOUD, QUIET)] * 3
+
+
+def test_answers_are_kept_and_not_sought_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first = answering(monkeypatch, [INF] * 6, lambda threat: threat.radius, folder=tmp_path)
+    again = answering(monkeypatch, [INF] * 6, lambda _threat: 0.0, folder=tmp_path)
+    assert again[2] == []
+    assert again[0] == first[0]
+    assert torch.equal(again[1].distances, first[1].distances)
+    assert again[1].broken_by == first[1].broken_by
+
+
+class Detached(nn.Module):
+    """A network whose graph is cut."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs).detach()
+
+
+def test_without_gradients_the_evaluation_goes_on_and_answers_or_raises(small: Any) -> None:
+    model = Detached(small.model)
+    attacks = plan(["pgd-ce"], steps=5)
+    with pytest.raises(GradientError, match="Detached"):
+        evaluate(model, small.split, [Linf(0.1)], attacks=attacks, alarms=False, progress=False)
+    threats = [Linf(0.05), Linf(0.1)]
+    found = evaluate(model, small.split, threats, attacks=attacks, batch_size=15, keep=30, progress=False)
+    direct = evaluate(small.model, small.split, threats, attacks=attacks, alarms=False, progress=False)
+    for ours, theirs in zip(found.robustness, direct.robustness, strict=True):
+        (rang,) = [alarm for alarm in ours.alarms if alarm.name == "zero gradients"]
+        assert rang.rings
+        assert rang.answered_by
+        assert set(ours.broken_by) <= {SMALLER, ANSWERED}
+        assert sum(ours.broken_by.values()) + ours.standing.sum() == found.clean.sum()
+        assert ours.standing.sum() <= theirs.standing.sum() < 26
+        for example in ours.examples:
+            assert int(small.model(example.adversarial[None]).argmax()) == example.predicted != example.label
+            assert ours.threat.allows(example.adversarial[None], example.original[None]).all()
+
+
+def test_the_same_radius_within_other_bounds_has_alarms_of_its_own(small: Any, tmp_path: Path) -> None:
+    threats = [Linf(0.1, (-0.5, 1.5)), Linf(0.1)]
+    attacks = plan(["fgsm"])
+    kept = evaluate(small.model, small.split, threats, attacks=attacks, out=tmp_path, progress=False)
+    plain = evaluate(small.model, small.split, threats, attacks=attacks, progress=False)
+    assert plain.robustness[0].alarms != plain.robustness[1].alarms
+    assert kept.as_json() == plain.as_json()

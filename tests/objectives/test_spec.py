@@ -1,0 +1,58 @@
+import json
+
+import pytest
+from torch import nn
+
+from retemper.errors import SettingError
+from retemper.objectives import (
+    ActivationEntropy,
+    CrossEntropy,
+    Differential,
+    InputGradient,
+    Objective,
+    PGDTraining,
+    as_spec,
+    differential_training,
+    entropic_retraining,
+    from_spec,
+)
+from retemper.threats import Linf
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        CrossEntropy() + 0.05 * ActivationEntropy("conv*_act", measure="unit"),
+        Differential() + 0.01 * InputGradient(of="loss", norm="l1", squared=False),
+        entropic_retraining(layers=["conv1_act", "dense1_act"]),
+        differential_training(0),
+    ],
+)
+def test_what_is_read_back_from_json_is_the_same_objective(objective: Objective) -> None:
+    spec = as_spec(objective)
+    assert spec is not None
+    again = from_spec(json.loads(json.dumps(spec)))
+    assert as_spec(again) == json.loads(json.dumps(spec)) or repr(again) == repr(objective)
+
+
+def test_a_single_term_is_a_sum_of_one() -> None:
+    assert as_spec(CrossEntropy()) == [{"weight": 1.0, "term": "cross-entropy"}]
+
+
+def test_of_pgd_training_the_inner_terms_are_told() -> None:
+    inner = CrossEntropy() + 0.5 * InputGradient()
+    assert as_spec(PGDTraining(Linf(0.1), inner)) == as_spec(inner)
+
+
+def test_what_json_cannot_hold_and_unknown_terms_are_not_told() -> None:
+    class Own(CrossEntropy):
+        pass
+
+    assert as_spec(CrossEntropy() + ActivationEntropy(nn.ReLU)) is None
+    assert as_spec(CrossEntropy() + Own()) is None
+
+
+@pytest.mark.parametrize("spec", [[{"term": "hinge", "weight": 1}], [{"term": "cross-entropy"}], [{"weight": 1}]])
+def test_what_describes_no_objective_is_refused(spec: list[dict[str, object]]) -> None:
+    with pytest.raises(SettingError, match="as_spec"):
+        from_spec(spec)
