@@ -3,25 +3,40 @@
 import argparse
 import json
 from dataclasses import asdict
+from typing import Any
 
-from benchmarks import loop, precision, steps
+from benchmarks import alarms, attacks, loop, precision, steps
 from benchmarks.figures import circumstances, print_figures
 
-BENCHMARKS = {"steps": steps, "loop": loop, "precision": precision}
+RATIOS = {"steps": steps, "loop": loop, "precision": precision}
+# These keep what is done under `runs`, and `all` leaves them out: they take from ten minutes to hours.
+TABLES: dict[str, Any] = {"attacks": attacks, "alarms": alarms}
 
 
 def main() -> None:
     """List the benchmarks, or run one, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=[*BENCHMARKS, "all"], help="which; none lists them")
+    parser.add_argument("name", nargs="?", choices=[*RATIOS, *TABLES, "all"], help="which one (default: list them)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--repeats", type=int, default=30, help="pairs of measurements (default: 30)")
+    parser.add_argument(
+        "--part",
+        default="1/1",
+        metavar="K/N",
+        help="of attacks, alarms and peers: every N-th row, from the K-th (default: all)",
+    )
     arguments = parser.parse_args()
     if arguments.name is None:
-        for name, module in BENCHMARKS.items():
+        for name, module in (RATIOS | TABLES).items():
             print(f"{name:10} {(module.__doc__ or '').splitlines()[0]}")
         return
-    chosen = BENCHMARKS if arguments.name == "all" else {arguments.name: BENCHMARKS[arguments.name]}
+    if arguments.name in TABLES:
+        part, parts = (int(number) for number in arguments.part.split("/"))
+        table = TABLES[arguments.name]
+        found = table.run(part - 1, parts)
+        print(json.dumps([asdict(row) for row in found], indent=1) if arguments.json else table.table(found))
+        return
+    chosen = RATIOS if arguments.name == "all" else {arguments.name: RATIOS[arguments.name]}
     figures = [figure for module in chosen.values() for figure in module.run(arguments.repeats)]
     if arguments.json:
         print(json.dumps({**circumstances(), "figures": [asdict(figure) for figure in figures]}, indent=1))
