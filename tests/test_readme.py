@@ -34,3 +34,21 @@ def test_every_command_and_option_is_known() -> None:
 def test_what_it_links_to_is_there() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_every_alarm_is_explained() -> None:
+    import torch
+    from torch import nn
+
+    from retemper.evaluation.alarms import sound
+    from retemper.noise import Noise
+    from retemper.threats import Linf
+
+    inputs = torch.rand(4, 6, generator=torch.Generator().manual_seed(0))
+    model = nn.Linear(6, 3)
+    labels = model(inputs).argmax(1)
+    alarms = sound(model, inputs, labels, labels >= 0, Linf(0.01), Noise.for_batch(inputs))
+    table = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert len(alarms) == 12
+    for alarm in alarms:
+        assert f"| {alarm.name} |" in table
