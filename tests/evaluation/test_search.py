@@ -132,6 +132,19 @@ def test_near_attacks_get_only_images_whose_margin_came_down_to_their_share(smal
     assert torch.equal(asked[0], small.split.inputs[expected])
 
 
+def test_what_a_minimum_norm_attack_reached_brings_no_image_near(small: Any) -> None:
+    asked: list[Tensor] = []
+
+    def looks(_model: nn.Module, inputs: Tensor, *_others: Any) -> Tensor:
+        asked.append(inputs)
+        return inputs
+
+    # It breaks images far outside the radius, where the margin says nothing of the points within.
+    broken = begun(small, [stub("near", looks, near=0.5)], closest=CLOSEST).norm([Linf(1e-4)])
+    assert broken.distances.isfinite().all()
+    assert asked == []
+
+
 def test_attacks_that_resume_start_where_the_margin_was_highest_so_far(small: Any) -> None:
     generator = torch.Generator().manual_seed(5)
     tried: list[Tensor] = []

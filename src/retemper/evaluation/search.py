@@ -87,17 +87,18 @@ class Search:
         self.attacks, self.closest, self.seed = attacks, closest, seed
         self.forgiving, self.advance = forgiving, advance
         self.predicted, outputs = judge(inputs)
-        self.first = self.reached_margin = margin(outputs, labels)
-        self.reached = inputs
+        self.first = margin(outputs, labels)
+        self.reached, self.reached_margin = inputs.clone(), self.first.clone()
 
     def norm(self, threats: Sequence[Threat]) -> Broken:
         """Everything at the threats of one norm, from small radii to large ones."""
         right = self.predicted == self.labels
         distances = torch.where(right, torch.inf, 0.0).double()
         broken = Broken(distances, self.inputs.clone(), self.predicted.clone(), [])
-        self.reached, self.reached_margin = self.inputs.clone(), self.first.clone()
         if self.closest is not None:
             self._closest(threats[-1], broken)
+        # Begun after it: what it reached lies at any distance, and would make every image look near to falling.
+        self.reached, self.reached_margin = self.inputs.clone(), self.first.clone()
         before = torch.zeros_like(right)
         for threat in threats:
             inside = right & (broken.distances <= threat.radius)
