@@ -145,30 +145,6 @@ def test_what_a_minimum_norm_attack_reached_brings_no_image_near(small: Any) -> 
     assert asked == []
 
 
-def test_attacks_that_resume_start_where_the_margin_was_highest_so_far(small: Any) -> None:
-    generator = torch.Generator().manual_seed(5)
-    tried: list[Tensor] = []
-    starts_given: list[Tensor] = []
-
-    def wanders(_model: nn.Module, inputs: Tensor, *_others: Any) -> Tensor:
-        assert len(inputs) == 26, "none of the points is adversarial"
-        noise = torch.rand(inputs.shape, generator=generator, dtype=torch.float64)
-        tried.append((inputs + 0.002 * (2 * noise - 1)).clamp(0, 1))
-        return tried[-1]
-
-    def resumes(_model: nn.Module, inputs: Tensor, *_others: Any, starts: Tensor) -> Tensor:
-        starts_given.append(starts)
-        return inputs
-
-    attacks = [stub("first", wanders), stub("second", wanders), stub("third", resumes, resumes=True)]
-    begun(small, attacks).norm([Linf(0.01)])
-    for place, image in enumerate(small.split.inputs[4:]):
-        label = int(small.split.labels[4 + place])
-        points = [image, tried[0][place], tried[1][place]]
-        best = max(points, key=lambda point: margin_of(small.model, point, label))
-        assert torch.equal(starts_given[0][place], best)
-
-
 def test_noise_is_keyed_by_image_seed_and_attack(small: Any) -> None:
     seen: dict[str, Tensor] = {}
 

@@ -32,7 +32,6 @@ class Attack:
         name: of the attack; the same name draws the same noise.
         settings: for people to read.
         run: takes (model, inputs, labels, threat, noise), returns inputs of the same shape.
-        resumes: it also takes `starts`, the points that earlier attacks reached, one an image.
         near: it is spent only on images whose margin earlier attacks brought down to this share of what it
             was at the image itself; None spends it on all that stand.
     """
@@ -40,7 +39,6 @@ class Attack:
     name: str
     settings: str
     run: Callable[..., Tensor]
-    resumes: bool = False
     near: float | None = None
 
     def __str__(self) -> str:

@@ -88,7 +88,7 @@ class Search:
         self.forgiving, self.advance = forgiving, advance
         self.predicted, outputs = judge(inputs)
         self.first = margin(outputs, labels)
-        self.reached, self.reached_margin = inputs.clone(), self.first.clone()
+        self.reached = self.first.clone()
 
     def norm(self, threats: Sequence[Threat]) -> Broken:
         """Everything at the threats of one norm, from small radii to large ones."""
@@ -98,7 +98,7 @@ class Search:
         if self.closest is not None:
             self._closest(threats[-1], broken)
         # Begun after it: what it reached lies at any distance, and would make every image look near to falling.
-        self.reached, self.reached_margin = self.inputs.clone(), self.first.clone()
+        self.reached = self.first.clone()
         before = torch.zeros_like(right)
         for threat in threats:
             inside = right & (broken.distances <= threat.radius)
@@ -128,7 +128,7 @@ class Search:
 
     def _worth_it(self, attack: Attack, standing: Bool[Tensor, " images"]) -> Int[Tensor, " chosen"]:
         if attack.near is not None:
-            standing = standing & (self.reached_margin > attack.near * self.first)
+            standing = standing & (self.reached > attack.near * self.first)
         return standing.nonzero()[:, 0]
 
     def _run(self, attack: Attack, threat: Threat, places: Int[Tensor, " tried"], broken: Broken) -> None:
@@ -136,10 +136,9 @@ class Search:
             return
         inputs, labels = self.inputs[places], self.labels[places]
         noise = Noise.keyed(self.numbers[places], self.seed, attack.name)
-        starts = {"starts": self.reached[places]} if attack.resumes else {}
         try:
             with self.judge.repeatable(self.seed):
-                candidates = attack.run(self.judge.model, inputs, labels, threat, noise, **starts)
+                candidates = attack.run(self.judge.model, inputs, labels, threat, noise)
         except GradientError:
             if not self.forgiving:
                 raise
@@ -151,7 +150,4 @@ class Search:
         fallen = inside & (predicted != labels)
         distances = threat.distance(candidates, inputs).clamp_max(threat.radius)
         broken.note(places[fallen], candidates[fallen], predicted[fallen], distances[fallen])
-        reached = margin(outputs, labels)
-        higher = reached > self.reached_margin[places]
-        self.reached_margin[places[higher]] = reached[higher]
-        self.reached[places[higher]] = candidates[higher]
+        self.reached[places] = self.reached[places].fmax(margin(outputs, labels))
