@@ -93,8 +93,8 @@ def test_one_step_without_a_random_start_is_fgsm() -> None:
     torch.testing.assert_close(moved, fgsm, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize(("steps", "length"), [(1, 0.01), (2, 0.01), (10, 0.0025)])
-def test_the_default_step_is_two_and_a_half_radii_over_the_steps_and_at_most_the_radius(
+@pytest.mark.parametrize(("steps", "length"), [(1, 0.01), (2, 0.01), (5, 0.005), (40, 0.0025)])
+def test_the_default_step_is_two_and_a_half_radii_over_the_steps_from_a_quarter_of_the_radius_to_all_of_it(
     steps: int, length: float
 ) -> None:
     inputs = torch.rand(20, 1, 2, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)

@@ -38,7 +38,7 @@ def pgd(
         noise: keyed by image, for the random starts; None counts the images from 0.
         steps: gradient steps of each restart.
         step_size: in units of the threat's norm; by default 2.5 times the radius over the steps (Madry et
-            al.), at most the radius.
+            al.), at most the radius, and at least a quarter of it (ours).
         restarts: from new random starts, each on the images that still stand.
         loss: "ce", "margin" or "dlr".
         random_start: begin at a random point of the ball instead of the input itself.
@@ -50,7 +50,9 @@ def pgd(
     at_least_one(steps=steps, restarts=restarts)
     if restarts > 1 and not random_start:
         raise SettingError(f"Got {restarts} restarts without a random start: they would all be the same.")
-    length = step_size if step_size is not None else threat.radius * min(1.0, 2.5 / steps)
+    # Shorter ones do not get round an L2 ball from a random start, which lies near its edge: 40 of a sixteenth leave
+    # a tenth more images standing than 40 of a quarter. At Linf they are no better.
+    length = step_size if step_size is not None else threat.radius * min(1.0, max(0.25, 2.5 / steps))
     if not length > 0:
         raise SettingError(f"Expected `step_size` to be above 0, but got {step_size}.")
     climbed = named(loss)
