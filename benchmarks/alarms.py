@@ -76,17 +76,17 @@ def zoos() -> Iterator[Member]:
     for zoo, bases in {
         "set": [("digits", "small-cnn", "relu", 0), ("digits", "mlp", "relu", 0), ("mnist", "lenet5", "relu", 0)],
         "scored": [
-            ("digits", "lenet5", "tanh", 1),
-            ("mnist", "small-cnn", "silu", 1),
-            ("mnist", "mlp", "relu", 1),
-            ("cifar10", "small-cnn", "relu", 1),
+            ("digits", "lenet5", "tanh", 2),
+            ("mnist", "small-cnn", "silu", 2),
+            ("mnist", "mlp", "relu", 2),
+            ("cifar10", "small-cnn", "relu", 2),
         ],
     }.items():
         for base in bases:
             data, network, activation, seed = base
             for way in ("plain", "pgd"):
                 yield Member(zoo, data, network, activation, way, seed)
-        for base in bases[::2] if zoo == "set" else [("digits", "lenet5", "relu", 1), bases[-1]]:
+        for base in bases[::2] if zoo == "set" else [("digits", "lenet5", "relu", 2), bases[-1]]:
             data, network, activation, seed = base
             for flaw in [*FLAWS, *TRAINED_FLAWS]:
                 yield Member(zoo, data, network, activation, "plain", seed, flaw)
