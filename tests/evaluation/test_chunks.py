@@ -1,5 +1,7 @@
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -142,6 +144,24 @@ def test_what_is_done_is_not_attacked_again(small: Any, tmp_path: Path) -> None:
     assert json.dumps(again.as_json()) == json.dumps(whole.as_json())
     with pytest.raises(pytest.fail.Exception):
         run(small, batch_size=7, out=tmp_path, alarms=True, attacks=attacks, resume=False)
+
+
+def test_the_bar_begins_where_the_killed_run_was_and_ends_full(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def bar(_label: str, total: int, done: int = 0, *, shown: bool) -> Iterator[Callable[[int], None]]:
+        counts = [done]
+        yield counts.append
+        bars.append((total, done, sum(counts)))
+
+    bars: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(sys.modules["retemper.evaluation.evaluate"], "progress_line", bar)
+    run(small, batch_size=7, out=tmp_path)
+    (tmp_path / "chunk-00001.safetensors").unlink()
+    run(small, batch_size=7, out=tmp_path)
+    runs = len(THREATS) * len(ATTACKS)
+    assert bars == [(30 * runs, 0, 30 * runs), (30 * runs, 23 * runs, 30 * runs)]
 
 
 def other_weights(small: Any) -> dict[str, Any]:

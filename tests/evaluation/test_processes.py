@@ -41,7 +41,7 @@ class Rounded(nn.Module):
         return 3 * self.network((inputs * 15).round() / 15)
 
 
-def run(out=None, dies_at=None):
+def run(out=None, dies_at=None, resume=True):
     "The evaluation as JSON; it kills itself at the start of the attack on this chunk, if one is given."
     model = Rounded()
     inputs, labels = load("digits").test.take(24).batch(slice(None))
@@ -62,14 +62,14 @@ def run(out=None, dies_at=None):
 
     evaluation = evaluate(
         model, Split(inputs, labels), [Linf(0.1)], attacks=[Attack("random", "50 points", attack)],
-        batch_size=7, out=out, progress=False,
+        batch_size=7, out=out, resume=resume, progress=False,
     )
     return json.dumps(evaluation.as_json())
 
 
 if __name__ == "__main__":
-    out, dies_at, written = sys.argv[1:]
-    Path(written).write_text(run(out or None, int(dies_at) if dies_at else None))
+    out, dies_at, written, resume = sys.argv[1:]
+    Path(written).write_text(run(out or None, int(dies_at) if dies_at else None, resume == "True"))
 """
 
 
@@ -108,7 +108,7 @@ def test_after_a_kill_the_same_call_ends_as_if_there_had_been_none(
     script: Path, run: Callable[..., str], alone: str, tmp_path: Path
 ) -> None:
     out, written = tmp_path / "out", tmp_path / "written.json"
-    process = start(script, out, 2, written)
+    process = start(script, out, 2, written, True)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL, errors.decode()
     assert not written.exists()
@@ -118,19 +118,27 @@ def test_after_a_kill_the_same_call_ends_as_if_there_had_been_none(
     assert {path: path.stat().st_mtime_ns for path in done} == done, "what was done is not done again"
 
 
-def test_two_processes_find_what_one_finds(script: Path, alone: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("resume", [True, False])
+def test_two_processes_find_what_one_finds(
+    resume: bool, script: Path, run: Callable[..., str], alone: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    if not resume:
+        run(out)
+        (out / "chunk-00001.safetensors").write_bytes(b"damaged: to be read back by nobody")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = [
-        start(script, tmp_path / "out", "", tmp_path / f"{rank}.json", RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+        start(script, out, "", tmp_path / f"{rank}.json", resume, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
         for rank in range(2)
     ]
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors.decode()
     assert [(tmp_path / f"{rank}.json").read_text() for rank in range(2)] == [alone, alone]
+    assert len(list(out.glob("chunk-*.safetensors"))) == 4
 
 
 def test_alone_a_process_does_everything_wherever_the_model_is() -> None:

@@ -26,6 +26,11 @@ class Chunk:
     labels: Int[Tensor, " images"]
     places: Int[Tensor, " images"]
 
+    @property
+    def name(self) -> str:
+        """Of the piece that keeps what is found on it."""
+        return f"chunk-{self.number:05d}"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -95,8 +100,7 @@ def search(
 
     found = {}
     for chunk in own(chunks, processes):
-        piece = pieces.piece(f"chunk-{chunk.number:05d}", partial(compute, chunk))
-        found[chunk.number] = Found.of(piece)
+        found[chunk.number] = Found.of(pieces.piece(chunk.name, partial(compute, chunk)))
     gathered = processes.gather(found)
     return _joined([gathered[chunk.number] for chunk in chunks])
 
@@ -104,6 +108,12 @@ def search(
 def own(chunks: Sequence[Chunk], processes: Processes) -> Iterator[Chunk]:
     """The chunks that fall to this process."""
     return (chunk for chunk in chunks if processes.own(chunk.number))
+
+
+def steps(chunks: Sequence[Chunk], threats: Sequence[Threat], attacks: Sequence[Attack], closest: Attack | None) -> int:
+    """By how much a search of these chunks advances."""
+    runs = sum(len(group) * len(attacks) + (closest is not None) for group in grouped(threats))
+    return runs * sum(len(chunk.labels) for chunk in chunks)
 
 
 def _joined(parts: Sequence[Found]) -> Found:

@@ -15,7 +15,7 @@ from retemper.errors import ModelError, SettingError
 from retemper.evaluation.alarms import Alarm
 from retemper.evaluation.answering import answer
 from retemper.evaluation.attack_plan import Attack, adapted, budget, transferred
-from retemper.evaluation.chunks import divided, search
+from retemper.evaluation.chunks import divided, own, search, steps
 from retemper.evaluation.curve import Curve
 from retemper.evaluation.judged import Judge
 from retemper.evaluation.outcome import Evaluation, Example, Robustness
@@ -108,29 +108,31 @@ def evaluate(
         *(adapted(objective) if objective is not None else []),
     ]
     closest = Attack("fmn", f"{CLOSEST_STEPS} steps", partial(fmn, steps=CLOSEST_STEPS)) if curve else None
-    pieces = Pieces(
-        Path(out) if out is not None else None,
-        {
-            "weights": weights_hash(model),
-            "surrogate": weights_hash(surrogate) if surrogate is not None else None,
-            "objective": repr(objective),
-            "data": content_hash([split.inputs, split.labels], []),
-            "threats": [[str(threat), threat.bounds] for threat in threats],
-            "attacks": [str(attack) for attack in chosen],
-            "curve": curve,
-            "alarms": alarms,
-            "batch_size": batch_size,
-            "seed": seed,
-        },
-        resume=resume,
-    )
+    identity = {
+        "weights": weights_hash(model),
+        "surrogate": weights_hash(surrogate) if surrogate is not None else None,
+        "objective": repr(objective),
+        "data": content_hash([split.inputs, split.labels], []),
+        "threats": [[str(threat), threat.bounds] for threat in threats],
+        "attacks": [str(attack) for attack in chosen],
+        "curve": curve,
+        "alarms": alarms,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    with processes.main_first():
+        # Only the main process begins anew: the others would delete what it has written since.
+        again = resume or not processes.is_main
+        pieces = Pieces(Path(out) if out is not None else None, identity, resume=again)
     judge = Judge(model, DRAWS if is_random(model, inputs[:batch_size]) else 1)
     norms = grouped(threats)
-    steps = sum(len(group) * len(chosen) + curve for group in norms) * len(split)
     wide = channels_last_pays(inputs.shape[1:])
+    chunks = divided(inputs.contiguous(memory_format=torch.channels_last) if wide else inputs, labels, batch_size)
+    mine = list(own(chunks, processes))
+    total = steps(mine, threats, chosen, closest)
+    done = steps([chunk for chunk in mine if pieces.holds(chunk.name)], threats, chosen, closest)
     shown = progress and processes.is_main
-    with channels_last(model, wanted=wide), progress_line(label, steps, shown=shown) as advance:
-        chunks = divided(inputs.contiguous(memory_format=torch.channels_last) if wide else inputs, labels, batch_size)
+    with channels_last(model, wanted=wide), progress_line(label, total, done, shown=shown) as advance:
         found = search(
             judge,
             chunks,

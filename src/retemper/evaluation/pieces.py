@@ -37,7 +37,6 @@ class Pieces:
             return
         written = folder / "evaluation.json"
         if not resume:
-            # Missing where another process of the same evaluation was faster.
             for path in [*folder.glob("*.safetensors"), written]:
                 path.unlink(missing_ok=True)
         if written.is_file():
@@ -45,16 +44,22 @@ class Pieces:
         else:
             write_json(written, identity)
 
+    def holds(self, name: str) -> bool:
+        """Whether the piece of this name is there to be read back."""
+        return self.folder is not None and self._path(name).is_file()
+
     def piece(self, name: str, compute: Callable[[], Piece]) -> Piece:
         """The piece of this name, read back or computed and kept."""
-        if self.folder is None:
-            return compute()
-        path = self.folder / f"{name}.safetensors"
-        if path.is_file():
-            return _read(path)
+        if self.holds(name):
+            return _read(self._path(name))
         found = compute()
-        _write(path, found)
+        if self.folder is not None:
+            _write(self._path(name), found)
         return found
+
+    def _path(self, name: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{name}.safetensors"
 
 
 def _check_same(written: Path, identity: dict[str, Any]) -> None:

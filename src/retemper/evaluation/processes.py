@@ -1,6 +1,8 @@
 """One evaluation over several processes, as `accelerate launch` or `torchrun` starts them."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -31,6 +33,17 @@ class Processes:
     def is_main(self) -> bool:
         """Whether this is the one that prints and writes."""
         return self.index == 0
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Run the block in the main process, and then in the others."""
+        if self.count == 1:
+            yield
+            return
+        from accelerate import PartialState
+
+        with PartialState().main_process_first():
+            yield
 
     def own(self, number: int) -> bool:
         """Whether the piece of work of this number is this process's."""
