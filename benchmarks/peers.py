@@ -214,9 +214,10 @@ def _task(name: str) -> Task:
         model, surrogate = network(Member(name, "plain"), data), network(Member(name, "plain", seed=1), data)
     else:
         model, surrogate = (_small(seed) for seed in (0, 1))
+    inputs, labels = data.test.batch(slice(0, 2 * IMAGES))
     with torch.no_grad():
-        right = model(data.test.inputs).argmax(1) == data.test.labels
-    return Task(model, surrogate, data.test.inputs[right][:IMAGES], data.test.labels[right][:IMAGES])
+        right = model(inputs).argmax(1) == labels
+    return Task(model, surrogate, inputs[right][:IMAGES], labels[right][:IMAGES])
 
 
 def _small(seed: int) -> nn.Module:
