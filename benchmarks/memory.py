@@ -24,14 +24,15 @@ def peak_bytes(objective: Objective, precision: str) -> int:
 def _measure(objective: Objective, precision: str) -> int:
     from benchmarks.step import step
 
-    before = _kilobytes("VmRSS")
+    before = kilobytes("VmRSS")
     take = step(objective, precision)
     for _ in range(3):
         take()
-    return 1024 * (_kilobytes("VmHWM") - before)
+    return 1024 * (kilobytes("VmHWM") - before)
 
 
-def _kilobytes(field: str) -> int:
+def kilobytes(field: str) -> int:
+    """What Linux says of this process under the name, as VmRSS or VmHWM."""
     match = re.search(rf"^{field}:\s+(\d+) kB$", STATUS.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert match is not None, "Linux always says this of a process"
     return int(match[1])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from retemper.objectives import Differential
+from retemper.objectives import Differential, differential
 
 finite = st.floats(-50, 50, width=32)
 
@@ -143,3 +143,48 @@ def test_equal_scores_cost_log_2() -> None:
 def test_the_size_of_the_batch_does_not_scale_the_loss() -> None:
     logits, labels = torch.randn(8, 3, dtype=torch.float64), torch.arange(8) % 3
     assert value(logits.repeat(3, 1), labels.repeat(3)) == pytest.approx(value(logits, labels), rel=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_a_large_batch_is_summed_by_pairs_of_classes_to_the_same_value_and_gradient(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    logits = (3 * torch.randn(1000, classes, generator=generator, dtype=torch.float64)).requires_grad_()
+    labels = torch.randint(classes, (1000,), generator=generator)
+    found = []
+    for images_per_call, way in ((0, "_by_images"), (10**12, "_by_classes")):
+        monkeypatch.setattr(differential, "PAIRS_OF_IMAGES_PER_CALL", images_per_call)
+        with monkeypatch.context() as patch:
+            patch.delattr(differential, way)  # it must not be the way that is taken
+            loss = Differential()(nn.Identity(), logits, labels)
+        found.append((loss.item(), torch.autograd.grad(loss, logits)[0]))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-8)
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-7, atol=1e-14)
+
+
+@given(batches)
+@settings(deadline=None)
+def test_by_pairs_of_classes_any_batch_agrees_with_a_plain_loop(rows: list[tuple[list[float], int]]) -> None:
+    logits, labels = [row for row, _ in rows], [label for _, label in rows]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(differential, "PAIRS_OF_IMAGES_PER_CALL", 0)
+        found = value(torch.tensor(logits, dtype=torch.float64), torch.tensor(labels))
+    expected = 0 if len(set(labels)) == 1 else pairs(logits, labels)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_a_large_batch_of_one_class_has_no_loss_and_no_gradient() -> None:
+    logits = torch.randn(500, 2, requires_grad=True)
+    loss = Differential()(nn.Identity(), logits, torch.ones(500, dtype=torch.long))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss.item() == 0
+    assert (gradient == 0).all()
+
+
+def test_pairs_too_many_to_look_at_have_the_value_of_equally_spread_copies_of_few() -> None:
+    logits = torch.randn(300, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    labels = torch.arange(300) % 2
+    many = value(logits.repeat(200, 1), labels.repeat(200))  # as a table of pairs, 29 GB
+    scores = (logits[:, 1] - logits[:, 0]).tolist()
+    assert many == pytest.approx(paper(scores, labels.tolist()), rel=1e-8)
