@@ -3,12 +3,11 @@
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
 from retemper.data import Split
-from retemper.errors import ModelError
-from retemper.models import evaluation_mode, logits
-from retemper.models.inference import device_of, predict
+from retemper.models import predict
+from retemper.models.last_layer import last_layer
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -23,7 +22,7 @@ def fit_biases(model: nn.Module, train: Split, batch_size: int = 512) -> None:
     Raises:
         ModelError: the logits are not the output of an `nn.Linear` with a bias, so that there is none to set.
     """
-    last = _last_layer(model, train)
+    last = last_layer(model, train.take(2).batch(slice(None))[0])
     scores, labels = predict(model, train.batches(batch_size))
     values, classes = scores.double().cpu().numpy(), labels.cpu().numpy()
     if last.out_features == 1:
@@ -117,27 +116,3 @@ def _least_cross_entropy(scores: Array, labels: np.ndarray) -> Array:
         return float(loss), softmax(shifted, axis=1).mean(0) - wanted
 
     return np.asarray(minimize(loss_and_gradient, np.zeros(scores.shape[1]), jac=True, method="L-BFGS-B").x)
-
-
-def _last_layer(model: nn.Module, train: Split) -> nn.Linear:
-    """The linear layer whose output is what the model returns."""
-    outputs: list[tuple[nn.Linear, Tensor]] = []
-    handles = [
-        module.register_forward_hook(lambda layer, _inputs, output: outputs.append((layer, output)))
-        for module in model.modules()
-        if isinstance(module, nn.Linear) and module.bias is not None
-    ]
-    try:
-        with evaluation_mode(model), torch.no_grad():
-            inputs, _ = train.take(2).batch(slice(None))
-            returned = logits(model, inputs.to(device_of(model)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    for layer, output in reversed(outputs):
-        if output is returned or (layer.out_features == 1 and torch.equal(output.reshape(-1), returned[:, -1])):
-            return layer
-    raise ModelError(
-        f"Differential training sets the biases of the last layer after training, but what {type(model).__name__} "
-        "returns is not the output of an nn.Linear with a bias. End the network with one."
-    )
