@@ -1,7 +1,6 @@
 import copy
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -284,27 +283,6 @@ def test_a_model_that_does_not_end_in_a_linear_layer_with_a_bias_is_an_error(mod
         fit_biases(model, points(3))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
-
-
-class Returning(nn.Module):
-    def __init__(self, form: Callable[[Tensor], Any], outputs: int) -> None:
-        super().__init__()
-        self.head, self.form = nn.Linear(2, outputs), form
-
-    def forward(self, inputs: Tensor) -> Any:
-        return self.form(self.head(inputs))
-
-
-@pytest.mark.parametrize(
-    ("form", "outputs"),
-    [(lambda logits: (logits, 1), 3), (lambda logits: {"logits": logits}, 2), (lambda logits: logits[:, 0], 1)],
-)
-def test_the_last_layer_is_found_whatever_the_model_returns(form: Callable[[Tensor], Any], outputs: int) -> None:
-    torch.manual_seed(0)
-    model = Returning(form, outputs)
-    before = model.head.bias.detach().clone()
-    fit_biases(model, points(max(outputs, 2)))
-    assert not torch.equal(model.head.bias, before)
 
 
 def test_a_differential_network_classifies_digits_once_its_biases_are_settled(digits: Split) -> None:

@@ -36,8 +36,8 @@ def last_layer(model: nn.Module, inputs: Float[Tensor, "images *shape"]) -> nn.L
         if output is returned or (layer.out_features == 1 and torch.equal(output.reshape(-1), returned[:, -1])):
             return layer
     raise ModelError(
-        f"Differential training sets the biases of the last layer after training, but what {type(model).__name__} "
-        "returns is not the output of an nn.Linear with a bias. End the network with one."
+        f"Differential training sets the last layer itself, or its biases, but what {type(model).__name__} returns is "
+        "not the output of an nn.Linear with a bias. End the network with one."
     )
 
 
