@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retemper.activations import record
+    from retemper.certification import certify
     from retemper.comparison import Comparison, compare
     from retemper.data import Data, Split, load
     from retemper.evaluation import evaluate, plan
     from retemper.information import profile
+    from retemper.margins import DifferentialClassifier, fit_margin
     from retemper.models import create
     from retemper.objectives import (
         ActivationEntropy,
@@ -30,17 +32,20 @@ _HOMES = {
     "CrossEntropy": "objectives",
     "Data": "data",
     "Differential": "objectives",
+    "DifferentialClassifier": "margins",
     "InputGradient": "objectives",
     "L2": "threats",
     "Linf": "threats",
     "PGDTraining": "objectives",
     "Split": "data",
+    "certify": "certification",
     "compare": "comparison",
     "create": "models",
     "differential_training": "objectives",
     "entropic_retraining": "objectives",
     "evaluate": "evaluation",
     "fit_biases": "objectives",
+    "fit_margin": "margins",
     "load": "data",
     "plan": "evaluation",
     "profile": "information",
@@ -55,16 +60,19 @@ __all__ = [
     "CrossEntropy",
     "Data",
     "Differential",
+    "DifferentialClassifier",
     "InputGradient",
     "Linf",
     "PGDTraining",
     "Split",
+    "certify",
     "compare",
     "create",
     "differential_training",
     "entropic_retraining",
     "evaluate",
     "fit_biases",
+    "fit_margin",
     "load",
     "plan",
     "profile",

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from retemper.cli.certify import certify
 from retemper.cli.compare import compare
 from retemper.cli.evaluate import evaluate
 from retemper.cli.profile import profile
+from retemper.cli.study import study
 from retemper.cli.train import train
 from retemper.cli.verify import verify
 from retemper.errors import RetemperError
@@ -22,8 +24,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compare, train, evaluate, verify, profile):
+for command in (compare, train, evaluate, certify, verify, profile):
     app.command()(command)
+app.add_typer(study)
 
 
 def _show_version(wanted: bool) -> None:

@@ -18,8 +18,8 @@ Classes = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        help="Network: `small-cnn`, `lenet5`, `madry-cnn`, `entropic-cnn`, `entropic-cnn-unpadded`, `mlp`, or your "
-        "own as `package.module:factory`."
+        help="Network: `small-cnn`, `lenet5`, `madry-cnn`, `entropic-cnn`, `entropic-cnn-unpadded`, `mlp`, "
+        "`lipschitz-cnn` (to be certified), or your own as `package.module:factory`."
     ),
 ]
 Activation = Annotated[

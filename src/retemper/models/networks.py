@@ -1,12 +1,14 @@
-"""The networks by name: the entropic paper's, LeNet-5, Madry's for MNIST, a small CNN and an MLP."""
+"""The networks by name: the entropic paper's, LeNet-5, Madry's for MNIST, a small CNN, an MLP, a 1-Lipschitz CNN."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import nn
 
 from retemper.errors import ModelError, SettingError
+from retemper.models.lipschitz import LipschitzCNN
 from retemper.models.normalise import Normalise
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -38,6 +40,10 @@ class Network(nn.Sequential):
     def __init__(self, spec: Spec, layers: "OrderedDict[str, nn.Module]") -> None:
         super().__init__(OrderedDict(normalise=Normalise(spec.mean, spec.std), **layers))
         self.spec = spec
+
+
+class _Headless(Protocol):
+    def logits(self, classes: int) -> "OrderedDict[str, nn.Module]": ...
 
 
 class _Builder:
@@ -94,7 +100,7 @@ def _entropic(build: _Builder, *, padded: bool) -> _Builder:
     return build.flatten().dense(512, 256, 128, 128, 84)
 
 
-NETWORKS: dict[str, Callable[[_Builder], _Builder]] = {
+NETWORKS: dict[str, Callable[[_Builder], _Headless]] = {
     # Sperl & Böttinger 2020 (2008.03072) give the widths; 3x3 kernels, padding and ReLU are ours.
     "entropic-cnn": lambda build: _entropic(build, padded=True),
     "entropic-cnn-unpadded": lambda build: _entropic(build, padded=False),
@@ -106,6 +112,7 @@ NETWORKS: dict[str, Callable[[_Builder], _Builder]] = {
     "madry-cnn": lambda build: build.convolution(32, 5).pool().convolution(64, 5).pool().flatten().dense(1024),
     "small-cnn": lambda build: build.convolution(16).pool().convolution(32).pool().flatten().dense(64),
     "mlp": lambda build: build.flatten().dense(256, 128),
+    "lipschitz-cnn": lambda build: LipschitzCNN(build.shape),
 }
 
 
@@ -124,7 +131,7 @@ def create(
         name: a key of `NETWORKS`.
         shape: of one input: (C, H, W), or (D,) for the `mlp`.
         classes: how many logits, two or more.
-        activation: a key of `ACTIVATIONS`.
+        activation: a key of `ACTIVATIONS`; `lipschitz-cnn` has its own.
         mean: one number, or one a channel, subtracted from the inputs first.
         std: as many, divided by next.
 
@@ -142,6 +149,8 @@ def create(
         )
     if activation not in ACTIVATIONS:
         raise SettingError(f"Expected `activation` to be one of {', '.join(ACTIVATIONS)}, but got {activation!r}.")
+    if name == "lipschitz-cnn" and activation != "relu":
+        raise SettingError(f"The network 'lipschitz-cnn' has MaxMin after every layer, but got {activation!r}.")
     if classes < 2:
         raise SettingError(f"Expected two or more classes, but got {classes}.")
     if len(mean) not in (1, shape[0]):

@@ -1,0 +1,119 @@
+"""`retemper study`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retemper.cli import options
+
+study = typer.Typer(
+    name="study", help="The papers' claims, each measured by one command.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@study.callback()
+def _studies() -> None: ...
+
+
+@study.command("low-rank")
+def low_rank(
+    seeds: Annotated[int, typer.Option(help="How many sets of points, with seeds 0, 1, ...")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and margins.png.")] = Path("runs/study-low-rank"),
+    progress: options.Progress = True,
+) -> None:
+    """Show on low-rank points what margin cross-entropy leaves, and that differential training reaches the SVM's.
+
+    Points vary in 3 of 50 dimensions. Swept are a constant offset outside their span and a shift along the direction
+    that separates the classes.
+    """
+    from rich.console import Console
+
+    from retemper.cli.study_tables import low_rank_table
+    from retemper.files import replacing, write_json
+    from retemper.progress import progress_line
+    from retemper.report.svg import drawing
+    from retemper.studies.low_rank import OFFSETS, SHIFTS, run
+    from retemper.studies.low_rank_plot import low_rank_figure
+
+    with progress_line("low-rank sets", seeds * len(OFFSETS) * len(SHIFTS), 0, shown=progress) as after_cell:
+        found = run(seeds, finished=lambda _cell: after_cell(1))
+    write_json(out / "results.json", found.as_json())
+    with drawing(), replacing(out / "margins.png") as path:
+        low_rank_figure(found).savefig(path, format="png", dpi=200, facecolor="white")
+    console = Console()
+    console.print(low_rank_table(found))
+    console.print(f"Written: {out / 'margins.png'} and {out / 'results.json'}")
+
+
+@study.command()
+def differential(
+    data: options.Data = "cifar10",
+    classes: options.Classes = "airplane,horse",
+    model: Annotated[str, typer.Option(help="A network by name.")] = "small-cnn",
+    threat: options.Threats = ["l2:0.5,1"],  # noqa: B006 - typer copies it
+    epochs: Annotated[int, typer.Option(help="The usual number.")] = 8,
+    long_epochs: Annotated[int, typer.Option(help="So many that no training image is answered wrongly.")] = 40,
+    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 3,
+    images: Annotated[int, typer.Option(help="Attacked of each split.")] = 1000,
+    out: Annotated[
+        Path, typer.Option(help="Folder for networks, outcome.json and plots; a killed run goes on from it.")
+    ] = Path("runs/study-differential"),
+    progress: options.Progress = True,
+) -> None:
+    """Repeat the paper's experiment: cross-entropy and differential training of one network on two classes.
+
+    Each has its optimiser chosen on validation images, by the smallest of the L2 radii. Attacked are train and test
+    images, after a usual number of epochs and after so many that no training image is answered wrongly.
+    """
+    from retemper.files import write_text
+    from retemper.report.svg import to_svg
+    from retemper.studies.broken import Experiment, table
+    from retemper.studies.broken_plot import broken_figures
+    from retemper.studies.differential import run
+    from retemper.threats import parse
+
+    experiment = Experiment(
+        data=data,
+        classes=options.names(classes),
+        model=model,
+        threats=tuple(one for text in threat for one in parse(text)),
+        epochs=epochs,
+        long_epochs=long_epochs,
+        seeds=seeds,
+        images=images,
+    )
+    outcome = run(experiment, out, progress=progress)
+    for budget, figure in broken_figures(outcome).items():
+        write_text(out / f"{budget}.svg", to_svg(figure, budget))
+    typer.echo(table(outcome))
+    typer.echo(f"\nWritten: {out / 'outcome.json'}, {', '.join(str(out / f'{b}.svg') for b in experiment.budgets)}")
+
+
+@study.command()
+def features(
+    data: options.Data = "digits",
+    classes: options.Classes = "",
+    model: Annotated[str, typer.Option(help="A network by name.")] = "small-cnn",
+    epochs: Annotated[int, typer.Option(help="So many that no training image is answered wrongly.")] = 100,
+    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder for networks and results.json; a killed run goes on from it.")] = (
+        Path("runs/study-features")
+    ),
+    progress: options.Progress = True,
+) -> None:
+    """Measure on a plainly trained network's features how far its last layer's margin falls short of the SVM's.
+
+    Beside it stand how the features vary, the margin that cross-entropy would converge to, and what differential
+    training of the last layer leaves, for each pair of classes.
+    """
+    from rich.console import Console
+
+    from retemper.cli.study_tables import features_table
+    from retemper.studies.real_features import Study, run
+
+    asked = Study(data=data, classes=options.names(classes), model=model, epochs=epochs, seeds=seeds)
+    found = run(asked, out, progress=progress)
+    console = Console()
+    console.print(features_table(found))
+    console.print(f"Written: {out / 'results.json'}")

@@ -1,0 +1,1 @@
+"""What the papers claim, each claim one study, with a command of its own."""

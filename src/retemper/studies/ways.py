@@ -1,0 +1,128 @@
+"""Ways of training: chosen on validation data, trained from several seeds, attacked on train and test images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import nn
+
+from retemper.data import Data, Split
+from retemper.evaluation import evaluate, plan
+from retemper.objectives import Objective
+from retemper.threats import Threat
+from retemper.training import fresh, retrain
+
+TRIED_STEPS = 20
+STEPS, RESTARTS = 100, 2
+ATTACKS = ("apgd-ce", "apgd-margin")
+WITHIN = 0.01  # of the best clean accuracy on validation data: what a way may give up for robust accuracy
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to train a network from fresh weights.
+
+    Attributes:
+        name: in tables and folders.
+        objective: what is minimised.
+        model: a network by name.
+        activation: of the network.
+        settings: of `retemper.training.Settings`, without epochs and seed.
+    """
+
+    name: str
+    objective: Objective
+    model: str
+    activation: str = "relu"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def train(self, data: Data, folder: Path, *, epochs: int, seed: int, progress: bool) -> nn.Module:
+        """The trained network, read back where it has been trained before."""
+        model = fresh(self.model, data, activation=self.activation, seed=seed)
+        retrain(
+            model,
+            data,
+            self.objective,
+            out=folder,
+            epochs=epochs,
+            seed=seed,
+            progress=progress,
+            label=f"{self.name}, seed {seed}",
+            **self.settings,
+        )
+        return model.eval()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a way reached on validation images, shares in [0, 1]."""
+
+    way: str
+    clean: float
+    robust: float
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What is known of some images of a network.
+
+    Attributes:
+        clean: whether each is answered rightly.
+        distances: the smallest at which each was broken; 0 where it is answered wrongly, infinite where
+            nothing broke it.
+    """
+
+    clean: Bool[np.ndarray, " images"]
+    distances: Float[np.ndarray, " images"]
+
+    def broken(self, radius: float) -> Bool[np.ndarray, " right"]:
+        """Of the images answered rightly, which have an adversarial example within the radius."""
+        return self.distances[self.clean] <= radius
+
+
+def tuned(
+    ways: Sequence[Way], data: Data, threat: Threat, folder: Path, *, epochs: int, images: int, progress: bool
+) -> tuple[Way, list[Trial]]:
+    """The way of highest robust accuracy on validation images, and what all of them reached, from seed 0.
+
+    Ways whose clean accuracy lies more than `WITHIN` below the best are out: a network that answers nothing
+    rightly has nothing to lose. The attacks are those of the measurement with fewer steps.
+    """
+    trials = []
+    for way in ways:
+        model = way.train(data, folder / way.name, epochs=epochs, seed=0, progress=progress)
+        found = evaluate(
+            model,
+            data.validation.take(images),
+            [threat],
+            attacks=plan(ATTACKS, steps=TRIED_STEPS, classes=len(data.classes)),
+            alarms=False,
+            out=folder / way.name / "validation",
+            progress=progress,
+            label=f"{way.name}, validation",
+        )
+        trials.append(Trial(way.name, float(found.clean.mean()), found.robustness[0].accuracy))
+    floor = max(trial.clean for trial in trials) - WITHIN
+    best = max((trial for trial in trials if trial.clean >= floor), key=lambda trial: trial.robust)
+    return next(way for way in ways if way.name == best.way), trials
+
+
+def attacked(
+    model: nn.Module, split: Split, threats: Sequence[Threat], folder: Path, *, progress: bool, label: str
+) -> Attacked:
+    """Attack images of one network at threats of one norm, a minimum-norm attack before them, kept in a folder."""
+    found = evaluate(
+        model,
+        split,
+        threats,
+        attacks=plan(ATTACKS, steps=STEPS, restarts=RESTARTS, classes=2),
+        curve=True,
+        alarms=False,
+        out=folder,
+        progress=progress,
+        label=label,
+    )
+    return Attacked(found.clean, found.curves[0].distances)

@@ -1,0 +1,65 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from retemper.data import load
+from retemper.evaluation import evaluate
+from retemper.objectives import CrossEntropy
+from retemper.studies import ways
+from retemper.studies.ways import Way, attacked, tuned
+from retemper.threats import L2
+
+
+def test_the_most_robust_way_is_chosen_among_those_that_answer_about_as_well(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reached = {"robust but wrong": (0.5, 0.5), "plain": (0.95, 0.3), "best": (0.945, 0.4), "rest": (0.93, 0.45)}
+    monkeypatch.setattr(Way, "train", lambda way, *_arguments, **_settings: way.name)
+
+    def found(name: str, *_arguments: Any, **_settings: Any) -> SimpleNamespace:
+        clean, robust = reached[name]
+        return SimpleNamespace(clean=np.array([clean]), robustness=[SimpleNamespace(accuracy=robust)])
+
+    monkeypatch.setattr(ways, "evaluate", found)
+    candidates = [Way(name, CrossEntropy(), "mlp") for name in reached]
+    best, trials = tuned(candidates, load("digits"), L2(0.5), tmp_path, epochs=1, images=10, progress=False)
+    assert best.name == "best"
+    assert {trial.way: (trial.clean, trial.robust) for trial in trials} == reached
+
+
+def test_a_way_trains_as_its_settings_say_and_is_read_back(tmp_path: Path) -> None:
+    data = load("digits", classes=("3", "8"))
+    way = Way("sgd", CrossEntropy(), "mlp", activation="tanh", settings={"optimiser": "sgd", "learning_rate": 0.01})
+    first = way.train(data, tmp_path, epochs=2, seed=3, progress=False)
+    assert any(isinstance(module, torch.nn.Tanh) for module in first.modules())
+    assert not first.training
+    written = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    again = way.train(data, tmp_path, epochs=2, seed=3, progress=False)
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == written
+    for ours, theirs in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_what_is_attacked_is_known_at_every_radius(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "STEPS", 5)
+    data = load("digits", classes=("3", "8"))
+    model = Way("plain", CrossEntropy(), "mlp").train(data, tmp_path / "way", epochs=3, seed=0, progress=False)
+    threats = [L2(0.2), L2(0.8)]
+    found = attacked(model, data.test, threats, tmp_path / "test", progress=False, label="test")
+    again = evaluate(
+        model,
+        data.test,
+        threats,
+        attacks=ways.plan(ways.ATTACKS, steps=5, restarts=2, classes=2),
+        curve=True,
+        alarms=False,
+        progress=False,
+    )
+    assert (found.distances == 0).tolist() == (~found.clean).tolist()
+    for threat, robustness in zip(threats, again.robustness, strict=True):
+        assert (found.distances > threat.radius).tolist() == robustness.standing.tolist()
+    assert found.broken(0.8).mean() > 0
