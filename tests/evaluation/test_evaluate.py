@@ -328,7 +328,7 @@ def test_progress_counts_every_image_once_for_each_attack_and_threat(monkeypatch
     totals, steps = [], []
 
     @contextlib.contextmanager
-    def counted(label: str, total: int, *, shown: bool) -> Any:
+    def counted(label: str, total: int, done: int, *, shown: bool) -> Any:
         totals.append(total)
         yield steps.append
 
