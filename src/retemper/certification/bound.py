@@ -35,9 +35,14 @@ def product(layers: Sequence[nn.Module]) -> float:
 
 
 def in_float64(model: nn.Module) -> nn.Module:
-    """A copy in float64 and evaluation mode, with weights as the model computes with them, digit by digit.
+    """A copy in float64 and evaluation mode, with weights as the model computes with them, digit by digit."""
+    return materialised(model).double()
 
-    A weight that is computed from others (`torch.nn.utils.parametrize`) is computed in the model's own type first.
+
+def materialised(model: nn.Module) -> nn.Module:
+    """A copy in evaluation mode that holds, instead of computing them anew in each pass, weights made from others.
+
+    They are computed once, in the model's own type (`torch.nn.utils.parametrize`); the copy has no gradients for them.
     """
     copied = copy.deepcopy(model).eval()
     for layer in [layer for layer in copied.modules() if parametrize.is_parametrized(layer)]:
@@ -49,7 +54,7 @@ def in_float64(model: nn.Module) -> nn.Module:
         del layer.parametrizations
         for name, weight in weights.items():
             layer.register_parameter(name, nn.Parameter(weight))
-    return copied.double().requires_grad_(False)
+    return copied.requires_grad_(False)
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:

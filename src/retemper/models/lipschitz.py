@@ -15,8 +15,10 @@ from retemper.errors import SettingError
 STAGES = (32, 64, 128)  # filters, each at half the resolution of those before
 DENSE = 256
 # The norm of each row of the last layer: a loss sees scores that rise by at most so much (times sqrt(2) for their
-# differences) where the normalised input moves by one. It takes the place of a temperature.
-SCALE = 4.0
+# differences) where the normalised input moves by one. It takes the place of a temperature: a smaller one asks for
+# larger radii, at the price of clean accuracy. On validation images of CIFAR-10, airplane against horse, five epochs
+# of cross-entropy: 1 has 94.7 % clean and 59.5 % certified at 0.5, 1/2 has 93.0 and 76.7 %, 1/4 has 92.8 and 81.7 %.
+SCALE = 0.25
 
 
 def cayley(raw: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows columns"]:
