@@ -7,6 +7,7 @@ from retemper.objectives.cross_entropy import CrossEntropy
 from retemper.objectives.differential import Differential
 from retemper.objectives.forward import ForwardPass
 from retemper.objectives.input_gradient import InputGradient
+from retemper.objectives.pairs import pair_loss
 from retemper.objectives.pgd_training import PGDTraining
 from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, preset
 from retemper.objectives.spec import as_spec, from_spec
@@ -29,5 +30,6 @@ __all__ = [
     "entropic_retraining",
     "fit_biases",
     "from_spec",
+    "pair_loss",
     "preset",
 ]
