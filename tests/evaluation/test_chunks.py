@@ -1,7 +1,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from retemper.data import Split
 from retemper.errors import CheckpointError
 from retemper.evaluation import Attack, Evaluation, evaluate, plan
 from retemper.evaluation.chunks import Found, divided
+from retemper.evaluation.processes import Processes
 from retemper.evaluation.search import Broken
 from retemper.threats import L2, Linf, Threat
 
@@ -162,6 +163,29 @@ def test_the_bar_begins_where_the_killed_run_was_and_ends_full(
     run(small, batch_size=7, out=tmp_path)
     runs = len(THREATS) * len(ATTACKS)
     assert bars == [(30 * runs, 0, 30 * runs), (30 * runs, 23 * runs, 30 * runs)]
+
+
+def test_only_the_main_process_deletes_what_was_there(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BegunError(Exception): ...
+
+    class Second(Processes):
+        def __init__(self) -> None:
+            self.index, self.count, self.device = 1, 2, None
+
+        def main_first(self) -> AbstractContextManager[None]:
+            return nullcontext()
+
+        def own(self, number: int) -> bool:
+            raise BegunError
+
+    run(small, batch_size=7, out=tmp_path)
+    kept = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(sys.modules["retemper.evaluation.evaluate"], "Processes", Second)
+    with pytest.raises(BegunError):
+        run(small, batch_size=7, out=tmp_path, resume=False)
+    assert sorted(tmp_path.iterdir()) == kept
 
 
 def other_weights(small: Any) -> dict[str, Any]:
