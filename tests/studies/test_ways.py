@@ -54,7 +54,7 @@ def test_what_is_attacked_is_known_at_every_radius(tmp_path: Path, monkeypatch: 
         model,
         data.test,
         threats,
-        attacks=ways.plan(ways.ATTACKS, steps=5, restarts=2, classes=2),
+        attacks=ways.plan(ways.ATTACKS, steps=5, restarts=2),
         curve=True,
         alarms=False,
         progress=False,

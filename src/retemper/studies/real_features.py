@@ -90,20 +90,13 @@ class Study:
                 raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
 
 
-def run(
-    study: Study,
-    out: Path | str,
-    *,
-    progress: bool = True,
-    finished: Callable[[Measured], None] = lambda _measured: None,
-) -> list[Measured]:
+def run(study: Study, out: Path | str, *, progress: bool = True) -> list[Measured]:
     """Train the networks and measure their features on the training images, on which a margin is defined.
 
     Args:
         study: what is run.
         out: a folder for the networks and `results.json`; the same call goes on where a killed one was.
         progress: show one line that says where it is.
-        finished: called with every network as it is done.
 
     Raises:
         RetemperError: the data, the network or a setting is wrong, or `out` holds something else.
@@ -123,7 +116,6 @@ def run(
             for first, second in itertools.combinations(range(len(data.classes)), 2)
         ]
         found.append(Measured(seed, wrong, spectrum(features), tuple(pairs)))
-        finished(found[-1])
     written = {"study": asdict(study), "networks": [asdict(one) for one in found], "environment": describe()}
     write_json(folder / "results.json", written)
     return found
