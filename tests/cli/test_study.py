@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from retemper.cli import app as command
-from retemper.studies import differential, low_rank, ways
+from retemper.studies import differential, input_gradient, low_rank, many_classes, ways
 
 
 def test_low_rank_prints_a_table_and_writes_figures_and_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +61,30 @@ def test_features_prints_a_column_a_network(tmp_path: Path) -> None:
     shares = [network["pairs"][0]["last_layer"] / network["pairs"][0]["svm"] for network in networks]
     for share in shares:
         assert f"{share:.4f}" in result.output
+
+
+@pytest.mark.parametrize("study", ["input-gradient", "multi-class"])
+def test_a_contest_prints_the_search_and_a_row_a_rival(
+    study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ways, "STEPS", 2)
+    monkeypatch.setattr(input_gradient, "ACTIVATIONS", ("relu",))
+    monkeypatch.setattr(input_gradient, "AUGMENTATIONS", ("none",))
+    monkeypatch.setattr(many_classes, "OPTIMISERS", (("adam", 1e-3), ("sgd", 0.03)))
+    options = ["--data", "digits", "--model", "mlp", "--threat", "l2:0.5", "--epochs", "1", "--seeds", "1"]
+    options += ["--images", "20", "--out", str(tmp_path), *(["--classes", "3,8"] if study == "input-gradient" else [])]
+    result = CliRunner().invoke(command.app, ["study", study, *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert len(written["trials"]) == 4
+    for trial in written["trials"]:
+        mark = " *" if trial["way"] in written["chosen"].values() else ""
+        assert f"{trial['way']}{mark} " in result.output
+    for network in written["networks"]:
+        share = 100 * sum(network["standing"]["l2:0.5"]) / 20
+        assert f"{share:.1f} ({share:.1f})" in result.output
+    for gain in written["gains"]:
+        assert f"{100 * gain['mean']:+.1f}" in result.output
 
 
 def test_a_threat_in_another_norm_is_one_clear_message(

@@ -18,7 +18,7 @@ def test_the_most_robust_way_is_chosen_among_those_that_answer_about_as_well(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     reached = {"robust but wrong": (0.5, 0.5), "plain": (0.95, 0.3), "best": (0.945, 0.4), "rest": (0.93, 0.45)}
-    monkeypatch.setattr(Way, "train", lambda way, *_arguments, **_settings: way.name)
+    monkeypatch.setattr(Way, "train", lambda way, *_arguments, **_settings: (way.name, None))
 
     def found(name: str, *_arguments: Any, **_settings: Any) -> SimpleNamespace:
         clean, robust = reached[name]
@@ -26,20 +26,28 @@ def test_the_most_robust_way_is_chosen_among_those_that_answer_about_as_well(
 
     monkeypatch.setattr(ways, "evaluate", found)
     candidates = [Way(name, CrossEntropy(), "mlp") for name in reached]
-    best, trials = tuned(candidates, load("digits"), L2(0.5), tmp_path, epochs=1, images=10, progress=False)
-    assert best.name == "best"
-    assert {trial.way: (trial.clean, trial.robust) for trial in trials} == reached
+    digits = load("digits")
+
+    def choose(floor: float | None) -> str:
+        best, trials = tuned(candidates, digits, [L2(0.5)], tmp_path, epochs=1, images=10, progress=False, floor=floor)
+        assert {trial.way: (trial.clean, trial.robust) for trial in trials} == reached
+        return best.name
+
+    assert choose(None) == "best"
+    assert choose(0.92) == "rest"
+    assert choose(0.99) == "best"
 
 
 def test_a_way_trains_as_its_settings_say_and_is_read_back(tmp_path: Path) -> None:
     data = load("digits", classes=("3", "8"))
     way = Way("sgd", CrossEntropy(), "mlp", activation="tanh", settings={"optimiser": "sgd", "learning_rate": 0.01})
-    first = way.train(data, tmp_path, epochs=2, seed=3, progress=False)
+    first, training = way.train(data, tmp_path, epochs=2, seed=3, progress=False)
     assert any(isinstance(module, torch.nn.Tanh) for module in first.modules())
     assert not first.training
     written = (tmp_path / "model.safetensors").stat().st_mtime_ns
-    again = way.train(data, tmp_path, epochs=2, seed=3, progress=False)
+    again, read = way.train(data, tmp_path, epochs=2, seed=3, progress=False)
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == written
+    assert read.seconds == training.seconds > 0
     for ours, theirs in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -47,7 +55,7 @@ def test_a_way_trains_as_its_settings_say_and_is_read_back(tmp_path: Path) -> No
 def test_what_is_attacked_is_known_at_every_radius(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ways, "STEPS", 5)
     data = load("digits", classes=("3", "8"))
-    model = Way("plain", CrossEntropy(), "mlp").train(data, tmp_path / "way", epochs=3, seed=0, progress=False)
+    model, _ = Way("plain", CrossEntropy(), "mlp").train(data, tmp_path / "way", epochs=3, seed=0, progress=False)
     threats = [L2(0.2), L2(0.8)]
     found = attacked(model, data.test, threats, tmp_path / "test", progress=False, label="test")
     again = evaluate(

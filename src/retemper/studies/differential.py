@@ -51,7 +51,7 @@ def run(experiment: Experiment, out: Path | str, *, progress: bool = True) -> Ou
         ways[loss], of_loss = tuned(
             candidates(loss, experiment.model),
             data,
-            L2(experiment.radii[0]),
+            [L2(experiment.radii[0])],
             folder / "tuning",
             epochs=experiment.epochs,
             images=experiment.images,
@@ -82,7 +82,7 @@ def _network(
     progress: bool,
 ) -> Network:
     place = folder / budget / f"{loss}-{seed}"
-    model = way.train(data, place, epochs=experiment.budgets[budget], seed=seed, progress=progress)
+    model, _ = way.train(data, place, epochs=experiment.budgets[budget], seed=seed, progress=progress)
     splits = {
         name: attacked(
             model,

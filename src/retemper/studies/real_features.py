@@ -106,7 +106,7 @@ def run(study: Study, out: Path | str, *, progress: bool = True) -> list[Measure
     way = Way("plain", CrossEntropy(), study.model)
     found = []
     for seed in range(study.seeds):
-        model = way.train(data, folder / f"plain-{seed}", epochs=study.epochs, seed=seed, progress=progress)
+        model, _ = way.train(data, folder / f"plain-{seed}", epochs=study.epochs, seed=seed, progress=progress)
         last = last_layer(model, data.train.take(2).batch(slice(None))[0])
         features, labels = features_of(model, last, data.train.batches(BATCH))
         weight, bias = last.weight.detach(), last.bias.detach()

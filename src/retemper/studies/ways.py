@@ -13,7 +13,7 @@ from retemper.data import Data, Split
 from retemper.evaluation import evaluate, plan
 from retemper.objectives import Objective
 from retemper.threats import Threat
-from retemper.training import fresh, retrain
+from retemper.training import Training, fresh, retrain
 
 TRIED_STEPS = 20
 STEPS, RESTARTS = 100, 2
@@ -39,10 +39,10 @@ class Way:
     activation: str = "relu"
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def train(self, data: Data, folder: Path, *, epochs: int, seed: int, progress: bool) -> nn.Module:
-        """The trained network, read back where it has been trained before."""
+    def train(self, data: Data, folder: Path, *, epochs: int, seed: int, progress: bool) -> tuple[nn.Module, Training]:
+        """The trained network and how it went, read back where it has been trained before."""
         model = fresh(self.model, data, activation=self.activation, seed=seed)
-        retrain(
+        training = retrain(
             model,
             data,
             self.objective,
@@ -53,12 +53,12 @@ class Way:
             label=f"{self.name}, seed {seed}",
             **self.settings,
         )
-        return model.eval()
+        return model.eval(), training
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a way reached on validation images, shares in [0, 1]."""
+    """What a way reached on validation images, shares in [0, 1]; robust is the mean over the threats."""
 
     way: str
     clean: float
@@ -84,28 +84,40 @@ class Attacked:
 
 
 def tuned(
-    ways: Sequence[Way], data: Data, threat: Threat, folder: Path, *, epochs: int, images: int, progress: bool
+    ways: Sequence[Way],
+    data: Data,
+    threats: Sequence[Threat],
+    folder: Path,
+    *,
+    epochs: int,
+    images: int,
+    progress: bool,
+    floor: float | None = None,
 ) -> tuple[Way, list[Trial]]:
     """The way of highest robust accuracy on validation images, and what all of them reached, from seed 0.
 
-    Ways whose clean accuracy lies more than `WITHIN` below the best are out: a network that answers nothing
-    rightly has nothing to lose. The attacks are those of the measurement with fewer steps.
+    Ways whose clean accuracy lies below `floor` are out; where no floor is given or no way reaches it, it is the best
+    clean accuracy less `WITHIN`: a network that answers nothing rightly has nothing to lose. The attacks are those of
+    the measurement with fewer steps.
     """
     trials = []
     for way in ways:
-        model = way.train(data, folder / way.name, epochs=epochs, seed=0, progress=progress)
+        model, _ = way.train(data, folder / way.name, epochs=epochs, seed=0, progress=progress)
         found = evaluate(
             model,
             data.validation.take(images),
-            [threat],
+            threats,
             attacks=plan(ATTACKS, steps=TRIED_STEPS),
             alarms=False,
             out=folder / way.name / "validation",
             progress=progress,
             label=f"{way.name}, validation",
         )
-        trials.append(Trial(way.name, float(found.clean.mean()), found.robustness[0].accuracy))
-    floor = max(trial.clean for trial in trials) - WITHIN
+        robust = float(np.mean([each.accuracy for each in found.robustness]))
+        trials.append(Trial(way.name, float(found.clean.mean()), robust))
+    cleanest = max(trial.clean for trial in trials)
+    if floor is None or cleanest < floor:
+        floor = cleanest - WITHIN
     best = max((trial for trial in trials if trial.clean >= floor), key=lambda trial: trial.robust)
     return next(way for way in ways if way.name == best.way), trials
 

@@ -1,0 +1,234 @@
+"""A contest: rival ways of training, each tuned on validation data, attacked alike, compared image by image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from retemper.data import load
+from retemper.environment import describe
+from retemper.errors import SettingError
+from retemper.evaluation import evaluate, plan
+from retemper.evaluation.intervals import Interval, paired_difference
+from retemper.files import write_json
+from retemper.studies import ways
+from retemper.studies.ways import ATTACKS, Trial, Way, tuned
+from retemper.threats import Threat
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is trained and how it is attacked.
+
+    Attributes:
+        data: as `retemper.load` takes it.
+        classes: of the data; empty for all.
+        rivals: for each the ways that validation data choose from; the others are held against the first.
+        threats: of any norms; validation data choose by the mean of the robust accuracies.
+        epochs: of every training.
+        seeds: of weights and order, from 0 on.
+        images: attacked, the first ones of validation and test.
+        floor: the clean accuracy on validation images that a way must have to be chosen; None for the best less
+            `ways.WITHIN`.
+
+    Raises:
+        SettingError: a number below one, no threat, or fewer than two rivals.
+    """
+
+    data: str
+    classes: tuple[str, ...]
+    rivals: Mapping[str, Sequence[Way]]
+    threats: tuple[Threat, ...]
+    epochs: int
+    seeds: int = 3
+    images: int = 1000
+    floor: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "seeds", "images"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
+        if not self.threats:
+            raise SettingError("Expected at least one threat, such as l2:0.5, but got none.")
+        if len(self.rivals) < 2:
+            raise SettingError(f"Expected two rivals or more, but got {', '.join(self.rivals) or 'none'}.")
+
+    def as_json(self) -> dict[str, Any]:
+        """What was run, ways by their names and objectives."""
+        return {
+            "data": self.data,
+            "classes": list(self.classes),
+            "rivals": {
+                rival: {
+                    way.name: {
+                        "objective": repr(way.objective),
+                        "model": way.model,
+                        "activation": way.activation,
+                        "settings": dict(way.settings),
+                    }
+                    for way in candidates
+                }
+                for rival, candidates in self.rivals.items()
+            },
+            "threats": [str(threat) for threat in self.threats],
+            "epochs": self.epochs,
+            "seeds": self.seeds,
+            "images": self.images,
+            "floor": self.floor,
+        }
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network on test images.
+
+    Attributes:
+        rival: whose it is.
+        seed: of weights and order.
+        seconds: that all steps of its training took.
+        clean: whether each image is answered rightly.
+        standing: for each threat, whether each image withstood all attacks.
+        ringing: for each threat, the alarms that say that this cannot be trusted.
+    """
+
+    rival: str
+    seed: int
+    seconds: float
+    clean: Bool[np.ndarray, " images"]
+    standing: tuple[Bool[np.ndarray, " images"], ...]
+    ringing: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many more images a rival answers rightly than the first one: over all seeds, paired over images."""
+
+    rival: str
+    threat: str
+    mean: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a contest found.
+
+    Attributes:
+        contest: what was run.
+        chosen: each rival's way.
+        trials: what each candidate reached on validation images; none where there was no choice.
+        networks: of all rivals and seeds.
+    """
+
+    contest: Contest
+    chosen: dict[str, str]
+    trials: tuple[Trial, ...]
+    networks: tuple[Network, ...]
+
+    def of(self, rival: str) -> list[Network]:
+        """The networks of all seeds."""
+        return [network for network in self.networks if network.rival == rival]
+
+    def gains(self) -> list[Gain]:
+        """Of every rival over the first, at every threat."""
+        first, *others = self.contest.rivals
+        return [
+            Gain(
+                rival,
+                str(threat),
+                *paired_difference(
+                    [network.standing[place] for network in self.of(rival)],
+                    [network.standing[place] for network in self.of(first)],
+                ),
+            )
+            for rival in others
+            for place, threat in enumerate(self.contest.threats)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, image by image."""
+        return {
+            "contest": self.contest.as_json(),
+            "chosen": self.chosen,
+            "trials": [asdict(trial) for trial in self.trials],
+            "networks": [
+                {
+                    "rival": network.rival,
+                    "seed": network.seed,
+                    "seconds": network.seconds,
+                    "clean": network.clean.tolist(),
+                    "standing": {
+                        str(threat): standing.tolist()
+                        for threat, standing in zip(self.contest.threats, network.standing, strict=True)
+                    },
+                    "ringing": {
+                        str(threat): list(names)
+                        for threat, names in zip(self.contest.threats, network.ringing, strict=True)
+                    },
+                }
+                for network in self.networks
+            ],
+            "gains": [asdict(gain) for gain in self.gains()],
+            "environment": describe(),
+        }
+
+
+def run(contest: Contest, out: Path | str, *, progress: bool = True) -> Result:
+    """Choose, train and attack; the same call goes on where a killed one was.
+
+    Args:
+        contest: what is run.
+        out: a folder for the networks, what is known of their images, and `result.json`.
+        progress: show one line that says where it is.
+
+    Raises:
+        RetemperError: the data or a setting is wrong, or `out` holds something else.
+        OSError: `out` cannot be written.
+    """
+    folder, data = Path(out), load(contest.data, classes=contest.classes or None)
+    chosen: dict[str, Way] = {}
+    trials: list[Trial] = []
+    for rival, candidates in contest.rivals.items():
+        chosen[rival] = candidates[0]
+        if len(candidates) > 1:
+            chosen[rival], tried = tuned(
+                candidates,
+                data,
+                contest.threats,
+                folder / "tuning",
+                epochs=contest.epochs,
+                images=contest.images,
+                progress=progress,
+                floor=contest.floor,
+            )
+            trials += tried
+    networks = []
+    for seed in range(contest.seeds):
+        for rival, way in chosen.items():
+            place = folder / f"{way.name}-{seed}"
+            model, training = way.train(data, place, epochs=contest.epochs, seed=seed, progress=progress)
+            found = evaluate(
+                model,
+                data.test.take(contest.images),
+                contest.threats,
+                attacks=plan(ATTACKS, steps=ways.STEPS, restarts=ways.RESTARTS),
+                out=place / "test",
+                progress=progress,
+                label=f"{rival}, seed {seed}",
+            )
+            networks.append(
+                Network(
+                    rival,
+                    seed,
+                    training.seconds,
+                    found.clean,
+                    tuple(each.standing for each in found.robustness),
+                    tuple(each.ringing for each in found.robustness),
+                )
+            )
+    result = Result(contest, {rival: way.name for rival, way in chosen.items()}, tuple(trials), tuple(networks))
+    write_json(folder / "result.json", result.as_json())
+    return result

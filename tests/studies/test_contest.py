@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retemper.errors import SettingError
+from retemper.evaluation.intervals import paired_difference
+from retemper.objectives import CrossEntropy, Differential
+from retemper.studies import ways
+from retemper.studies.contest import Contest, Network, Result, run
+from retemper.studies.ways import Way
+from retemper.threats import L2, Linf
+
+PLAIN = Way("plain", CrossEntropy(), "mlp", settings={"learning_rate": 1e-3})
+SLOW = Way("slow", CrossEntropy(), "mlp", settings={"learning_rate": 1e-9})
+PAIRS = Way("pairs", Differential(), "mlp")
+THREATS = (L2(0.5), Linf(0.05))
+
+
+def contest(**changes: object) -> Contest:
+    settings: dict[str, object] = {
+        "data": "digits",
+        "classes": ("3", "8"),
+        "rivals": {"cross-entropy": [SLOW, PLAIN], "differential": [PAIRS]},
+        "threats": THREATS,
+        "epochs": 2,
+        "seeds": 2,
+        "images": 20,
+    }
+    return Contest(**(settings | changes))  # type: ignore[arg-type]  # what a caller without types could pass
+
+
+def test_rivals_are_tuned_where_there_is_a_choice_then_trained_attacked_and_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ways, "STEPS", 3)
+    result = run(contest(), tmp_path, progress=False)
+    assert result.chosen == {"cross-entropy": "plain", "differential": "pairs"}
+    assert [trial.way for trial in result.trials] == ["slow", "plain"]
+    assert [(network.rival, network.seed) for network in result.networks] == [
+        ("cross-entropy", 0),
+        ("differential", 0),
+        ("cross-entropy", 1),
+        ("differential", 1),
+    ]
+    for network in result.networks:
+        assert len(network.clean) == 20
+        assert network.seconds > 0
+        for standing in network.standing:
+            assert not (standing & ~network.clean).any()
+    assert result.networks[0].clean.mean() > 0.5
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert json.loads(json.dumps(run(contest(), tmp_path, progress=False).as_json())) == written
+    assert written["contest"]["rivals"]["differential"]["pairs"]["objective"] == repr(Differential())
+    assert set(written["networks"][0]["standing"]) == {"l2:0.5", "linf:0.05"}
+
+
+def test_gains_are_over_the_first_rival_paired_over_images() -> None:
+    stands = {
+        "cross-entropy": [np.array([True, False, False, False]), np.array([True, True, False, False])],
+        "differential": [np.array([True, True, True, False]), np.array([True, True, False, True])],
+    }
+    networks = tuple(
+        Network(rival, seed, 1.0, np.ones(4, bool), (each, ~each), ((), ()))
+        for rival, of_seeds in stands.items()
+        for seed, each in enumerate(of_seeds)
+    )
+    gains = Result(contest(), {}, (), networks).gains()
+    assert [(gain.rival, gain.threat) for gain in gains] == [("differential", "l2:0.5"), ("differential", "linf:0.05")]
+    assert gains[0].mean == (0.75 + 0.75 - 0.25 - 0.5) / 2
+    assert gains[1].mean == -gains[0].mean
+    assert gains[0].interval == paired_difference(stands["differential"], stands["cross-entropy"])[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, "`seeds` to be 1 or more, but got 0"),
+        ({"threats": ()}, "at least one threat"),
+        ({"rivals": {"alone": [PLAIN]}}, "two rivals or more, but got alone"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        contest(**changes)
