@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         CrossEntropy,
         Differential,
         InputGradient,
+        Mimic,
         PGDTraining,
         differential_training,
         entropic_retraining,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
     from retemper.threats import L2, Linf
     from retemper.training import retrain
+    from retemper.tuning import tune
 
 # Where each public name lives: it is imported at its first use, so that `import retemper` stays quick.
 _HOMES = {
@@ -36,6 +38,7 @@ _HOMES = {
     "InputGradient": "objectives",
     "L2": "threats",
     "Linf": "threats",
+    "Mimic": "objectives",
     "PGDTraining": "objectives",
     "Split": "data",
     "certify": "certification",
@@ -51,6 +54,7 @@ _HOMES = {
     "profile": "information",
     "record": "activations",
     "retrain": "training",
+    "tune": "tuning",
 }
 
 __all__ = [
@@ -63,6 +67,7 @@ __all__ = [
     "DifferentialClassifier",
     "InputGradient",
     "Linf",
+    "Mimic",
     "PGDTraining",
     "Split",
     "certify",
@@ -78,6 +83,7 @@ __all__ = [
     "profile",
     "record",
     "retrain",
+    "tune",
 ]
 
 

@@ -79,6 +79,6 @@ def test_a_weight_that_is_not_finite_is_an_error(name: str, weight: str) -> None
 
 @pytest.mark.parametrize("name", ["plain", "differential-bare", "pgd"])
 def test_a_weight_for_an_objective_without_one_is_an_error(name: str) -> None:
-    assert not PRESETS[name].weighted
+    assert PRESETS[name].weight is None
     with pytest.raises(SettingError, match=f"'{name}' has no weight"):
         preset(f"{name}:0.5", THREAT)

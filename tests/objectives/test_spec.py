@@ -9,6 +9,7 @@ from retemper.objectives import (
     CrossEntropy,
     Differential,
     InputGradient,
+    Mimic,
     Objective,
     PGDTraining,
     as_spec,
@@ -26,6 +27,7 @@ from retemper.threats import Linf
         Differential() + 0.01 * InputGradient(of="loss", norm="l1", squared=False),
         entropic_retraining(layers=["conv1_act", "dense1_act"]),
         differential_training(0),
+        CrossEntropy() + 2 * Mimic((("conv1_act", 3.5), ("dense1_act", 1.25)), "unit"),
     ],
 )
 def test_what_is_read_back_from_json_is_the_same_objective(objective: Objective) -> None:

@@ -22,10 +22,18 @@ def train(
         str,
         typer.Option(
             help="plain, entropic, differential, differential-bare, input-gradient or pgd; a weight after a colon, "
-            "as in `entropic:0.05`."
+            "as in `entropic:0.05`. `entropic:auto` chooses the weight on validation images, in up to five trainings."
         ),
     ] = "plain",
-    threat: Annotated[str, typer.Option(help="What `pgd` trains against, such as `linf:8/255`.")] = "linf:0.1",
+    threat: Annotated[
+        str,
+        typer.Option(
+            help="What `pgd` trains against and `auto` chooses by, such as `linf:8/255`; for `auto` several radii, too."
+        ),
+    ] = "linf:0.1",
+    give_up: Annotated[
+        float, typer.Option(help="How much clean validation accuracy `auto` may give up, as a share in [0, 1].")
+    ] = 0.01,
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of fresh weights, of the order of images and of random starts.")] = 0,
     batch_size: options.BatchSize = 128,
@@ -44,45 +52,35 @@ def train(
     For example, first `--objective plain --out runs/plain`, then
     `--from runs/plain/model.safetensors --objective entropic --epochs 2 --out runs/entropic`.
     """
-    from rich.console import Console
-
+    from retemper.cli.training import Asked, train_once, train_tuned
     from retemper.data import load
     from retemper.errors import SettingError
     from retemper.models import load as load_model
-    from retemper.objectives import preset
     from retemper.threats import parse
-    from retemper.training import fresh, retrain
+    from retemper.training import fresh
 
-    threats = parse(threat)
-    if len(threats) != 1:
-        raise SettingError(f"Expected one radius to train against, but got {threat!r}.")
-    _, loss = preset(objective, threats[0])
     loaded = load(data, classes=options.names(classes) or None)
     network = (
         fresh(model, loaded, activation=activation, seed=seed)
         if start is None
         else load_model(start, model if ":" in model else None)
     )
-    training = retrain(
-        network,
-        loaded,
-        loss,
-        out=out,
-        resume=resume,
-        trackers=["tensorboard"] if tensorboard else [],
-        progress=progress,
-        epochs=epochs,
-        seed=seed,
-        batch_size=batch_size,
-        optimiser=optimiser,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        schedule=schedule,
-        augmentation=augmentation,
-        precision=precision,
-    )
-    last = training.history[-1]
-    console = Console()
-    console.print(f"Trained on [bold]{loss!r}[/bold] for {len(training.history)} epochs, {training.seconds:.1f} s.")
-    console.print(f"Validation accuracy {last['validation_accuracy']:.1%}, loss {last['loss']:.4g}.")
-    console.print(f"Written: {out / 'model.safetensors'}")
+    settings = {
+        "epochs": epochs,
+        "seed": seed,
+        "batch_size": batch_size,
+        "optimiser": optimiser,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "augmentation": augmentation,
+        "precision": precision,
+    }
+    asked = Asked(network, loaded, parse(threat), out, settings, resume=resume, progress=progress)
+    name, colon, weight = objective.strip().partition(":")
+    if not colon or weight != "auto":
+        train_once(asked, objective, trackers=["tensorboard"] if tensorboard else [])
+    elif tensorboard:
+        raise SettingError("TensorBoard follows one training, but `auto` makes several; leave out --tensorboard.")
+    else:
+        train_tuned(asked, name, give_up=give_up)

@@ -7,6 +7,7 @@ from retemper.objectives.cross_entropy import CrossEntropy
 from retemper.objectives.differential import Differential
 from retemper.objectives.forward import ForwardPass
 from retemper.objectives.input_gradient import InputGradient
+from retemper.objectives.mimic import Mimic
 from retemper.objectives.pairs import pair_loss
 from retemper.objectives.pgd_training import PGDTraining
 from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, preset
@@ -20,6 +21,7 @@ __all__ = [
     "ForwardPass",
     "InputGradient",
     "Loss",
+    "Mimic",
     "Objective",
     "PGDTraining",
     "Preset",

@@ -10,9 +10,12 @@ from retemper.objectives.base import Objective, Term, WeightedSum
 from retemper.objectives.cross_entropy import CrossEntropy
 from retemper.objectives.differential import Differential
 from retemper.objectives.input_gradient import InputGradient
+from retemper.objectives.mimic import Mimic
 from retemper.objectives.pgd_training import PGDTraining
 
-TERMS: dict[str, Any] = {term.name: term for term in (ActivationEntropy, CrossEntropy, Differential, InputGradient)}
+TERMS: dict[str, Any] = {
+    term.name: term for term in (ActivationEntropy, CrossEntropy, Differential, InputGradient, Mimic)
+}
 
 
 def as_spec(objective: Objective) -> list[dict[str, Any]] | None:
@@ -58,7 +61,10 @@ def _fields(term: Any) -> dict[str, Any]:
     return asdict(term) if is_dataclass(term) and not isinstance(term, type) else {}
 
 
-def _is_plain(fields: Mapping[str, Any]) -> bool:
-    """Whether JSON holds the fields: layers chosen by type are no text."""
-    values = [part for value in fields.values() for part in (value if isinstance(value, list | tuple) else [value])]
-    return all(isinstance(value, str | int | float | bool) for value in values)
+def _is_plain(value: Any) -> bool:
+    """Whether JSON holds it: layers chosen by type are no text."""
+    if isinstance(value, Mapping):
+        return all(_is_plain(part) for part in value.values())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(part) for part in value)
+    return isinstance(value, str | int | float | bool)

@@ -1,0 +1,6 @@
+"""Choosing what a training leaves open, on validation data alone."""
+
+from retemper.tuning.search import Trial
+from retemper.tuning.weight import Tuned, tune
+
+__all__ = ["Trial", "Tuned", "tune"]

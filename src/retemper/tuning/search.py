@@ -1,0 +1,51 @@
+"""The search for a weight: on a logarithmic scale, always next to the best so far."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STEP = 3.0  # the factor to the next weight outwards; ours
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a weight reached on validation images, shares in [0, 1].
+
+    Attributes:
+        weight: of the term; 0 for the model as it was, without any retraining.
+        clean: accuracy on all validation images.
+        robust: the mean over the threats of the share of attacked images that stood.
+    """
+
+    weight: float
+    clean: float
+    robust: float
+
+
+def best_of(trials: Sequence[Trial], floor: float) -> Trial:
+    """The most robust of those whose clean accuracy is not below the floor; of none, the cleanest."""
+    return max(trials, key=lambda trial: _rank(trial, floor))
+
+
+def following(trials: Sequence[Trial], floor: float, first: float) -> float:
+    """The weight to try next, for robust accuracy that rises and then falls with the weight.
+
+    Outwards from the best by a factor of `STEP` while the best lies at an end of what was tried; afterwards halfway,
+    on a logarithmic scale, to the better one of its neighbours. Down where no weight keeps clean accuracy.
+    """
+    tried = sorted((trial for trial in trials if trial.weight > 0), key=lambda trial: trial.weight)
+    if not tried:
+        return first
+    best = best_of(tried, floor)
+    place = tried.index(best)
+    if best.clean < floor or (place == 0 and len(tried) > 1):
+        return tried[0].weight / STEP
+    if place == len(tried) - 1:
+        return best.weight * STEP
+    neighbour = best_of([tried[place - 1], tried[place + 1]], floor)
+    return math.sqrt(best.weight * neighbour.weight)
+
+
+def _rank(trial: Trial, floor: float) -> tuple[bool, float]:
+    kept = trial.clean >= floor
+    return kept, trial.robust if kept else trial.clean

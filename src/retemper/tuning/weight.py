@@ -1,0 +1,138 @@
+"""Retraining with a weight that is chosen on validation data: the most robust within a budget of clean accuracy."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from retemper.data import Data
+from retemper.errors import SettingError
+from retemper.evaluation import evaluate, plan
+from retemper.files import write_json
+from retemper.models import predict, save
+from retemper.objectives import Objective, as_spec
+from retemper.threats import Threat
+from retemper.training import retrain
+from retemper.tuning.search import Trial, best_of, following
+
+ATTACKS = ("apgd-ce", "apgd-margin")
+STEPS = 10
+BATCH = 512
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was chosen, and all that was tried.
+
+    Attributes:
+        weight: the chosen one; 0 where no retraining within the budget made the model more robust, so that it is as
+            it was.
+        trials: in order; the first is the model as it was.
+    """
+
+    weight: float
+    trials: tuple[Trial, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything above."""
+        return asdict(self)
+
+
+def tune(
+    model: nn.Module,
+    data: Data,
+    objective: Callable[[float], Objective],
+    threats: Sequence[Threat],
+    *,
+    first: float = 0.05,
+    give_up: float = 0.01,
+    tries: int = 5,
+    images: int = 500,
+    out: Path | str | None = None,
+    resume: bool = True,
+    progress: bool = True,
+    **settings: Any,
+) -> Tuned:
+    """Retrain a model several times from where it is, each with another weight, and leave it with the best.
+
+    Best is the largest robust accuracy on validation images, against a cheap attack (APGD with cross-entropy and
+    margin, 10 steps each), among the weights that keep clean validation accuracy within the budget. It is a figure to
+    choose by: what was chosen needs an evaluation on test images.
+
+    Args:
+        model: a trained classifier, in place.
+        data: train and validation splits are used, test images never.
+        objective: what to train on, given a weight, such as `entropic_retraining`.
+        threats: the mean of the robust accuracies at these is what counts.
+        first: the weight that is tried first.
+        give_up: how much clean accuracy may be lost, as a share in [0, 1].
+        tries: how many retrainings at most.
+        images: validation images that are attacked.
+        out: a folder for the best network, `model.safetensors`, and for every try, so that the same call goes on
+            after a kill.
+        resume: go on from what is in `out`; False starts over.
+        progress: show one line that says where it is.
+        **settings: of `retemper.retrain`: epochs, learning_rate, ...
+
+    Raises:
+        SettingError: no threat, a number out of range, or an unknown setting.
+        RetemperError: as `retemper.retrain` and `retemper.evaluate` say.
+        OSError: `out` cannot be written.
+    """
+    if not first > 0:
+        raise SettingError(f"Expected `first` to be a weight above 0, but got {first}.")
+    if not 0 <= give_up <= 1:
+        raise SettingError(f"Expected `give_up` to be a share in [0, 1], but got {give_up}.")
+    if tries < 1:
+        raise SettingError(f"Expected `tries` to be 1 or more, but got {tries}.")
+    folder = Path(out) if out is not None else None
+    split = data.validation.take(images)
+
+    def robust(name: str) -> float:
+        found = evaluate(
+            model,
+            split,
+            threats,
+            attacks=plan(ATTACKS, steps=STEPS),
+            alarms=False,
+            out=folder / name / "validation" if folder is not None else None,
+            resume=resume,
+            progress=progress,
+            label=f"{name}: attacking",
+        )
+        return float(np.mean([each.accuracy for each in found.robustness]))
+
+    start = copy.deepcopy(model.state_dict())
+    outputs, labels = predict(model, data.validation.batches(BATCH))
+    trials = [Trial(0.0, float((outputs.argmax(1) == labels).double().mean()), robust("as it was"))]
+    floor = trials[0].clean - give_up
+    best = start
+    for _ in range(tries):
+        weight = following(trials, floor, first)
+        name = f"weight {weight:.4g}"
+        model.load_state_dict(start)
+        training = retrain(
+            model,
+            data,
+            objective(weight),
+            out=folder / name if folder is not None else None,
+            resume=resume,
+            progress=progress,
+            label=f"{name}: training",
+            **settings,
+        )
+        trials.append(Trial(weight, training.history[-1]["validation_accuracy"], robust(name)))
+        if best_of(trials, floor) is trials[-1]:
+            best = copy.deepcopy(model.state_dict())
+    model.load_state_dict(best)
+    tuned = Tuned(best_of(trials, floor).weight, tuple(trials))
+    if folder is not None:
+        # So that an attack on these weights can follow what they were trained on.
+        spec = as_spec(objective(tuned.weight)) if tuned.weight > 0 else None
+        save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})
+        write_json(folder / "tuned.json", tuned.as_json())
+    return tuned

@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from retemper.cli import app as command
+from retemper.models.storage import read_facts
+
+SMALL = ["train", "--data", "digits", "--classes", "3,8", "--model", "mlp", "--no-progress"]
+
+
+def test_auto_chooses_the_weight_prints_the_search_and_writes_the_network(tmp_path: Path) -> None:
+    plain, out = tmp_path / "plain", tmp_path / "tuned"
+    runner = CliRunner()
+    first = runner.invoke(command.app, [*SMALL, "--epochs", "2", "--out", str(plain)], catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    options = ["--from", str(plain / "model.safetensors"), "--objective", "input-gradient:auto", "--epochs", "3"]
+    options += ["--threat", "linf:0.05,0.1", "--give-up", "0.1", "--out", str(out)]
+    result = runner.invoke(command.app, [*SMALL, *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    tuned = json.loads((out / "tuned.json").read_text())
+    assert len(tuned["trials"]) == 6
+    assert tuned["trials"][1]["weight"] == 0.01
+    assert tuned["weight"] > 0
+    for trial in tuned["trials"]:
+        mark = "* " if trial["weight"] == tuned["weight"] else ""
+        weight = f"{trial['weight']:.4g}" if trial["weight"] else "as it was"
+        (line,) = [line for line in result.output.splitlines() if line.strip().startswith(f"{mark}{weight} ")]
+        assert line.split()[-2:] == [f"{trial['clean']:.1%}", f"{trial['robust']:.1%}"]
+    assert read_facts(out / "model.safetensors")["objective"][1]["weight"] == tuned["weight"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--objective", "pgd:auto"], "'pgd' has no weight to choose"),
+        (["--objective", "entropy:auto"], "plain, entropic, differential"),
+        (["--objective", "entropic:auto", "--tensorboard"], "leave out --tensorboard"),
+        (["--objective", "pgd", "--threat", "linf:0.1,0.2"], "one radius to train against, but got linf:0.1, linf:0.2"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_clear_message(
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["retemper", *SMALL, *options, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as exit_status:
+        command.main()
+    assert exit_status.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
