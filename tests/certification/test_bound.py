@@ -1,10 +1,10 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations
 
 from retemper.certification import lipschitz_bound
-from retemper.certification.bound import in_float64, materialised
+from retemper.certification.bound import in_float64
 from retemper.errors import ModelError
 from retemper.models import Normalise, create
 
@@ -81,15 +81,3 @@ class Twice(nn.Sequential):
 def test_what_does_not_run_in_a_row_is_refused(model: nn.Module) -> None:
     with pytest.raises(ModelError, match=r"known for (Own|Twice|Sequential)"):
         lipschitz_bound(model)
-
-
-def test_materialised_weights_give_the_same_logits_to_the_bit_and_the_model_keeps_its_own() -> None:
-    torch.manual_seed(0)
-    model = create("lipschitz-cnn", shape=(1, 8, 8), classes=3).train()
-    copied = materialised(model)
-    images = torch.rand(4, 1, 8, 8)
-    assert torch.equal(copied(images), model(images))
-    assert not any(parametrize.is_parametrized(module) for module in copied.modules())
-    assert any(parametrize.is_parametrized(module) for module in model.modules())
-    assert model.training
-    assert not copied.training

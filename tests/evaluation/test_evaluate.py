@@ -380,3 +380,34 @@ def test_normalised_inputs_are_refused_with_what_to_do() -> None:
 def test_nothing_to_do_is_refused_by_name(change: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingError, match=words):
         evaluate(network(), SPLIT, **({"threats": [Linf(0.1)], "progress": False} | change))
+
+
+class Counted(nn.Module):
+    """Makes a weight out of another: itself, or with noise; counts how often."""
+
+    def __init__(self, noise: float = 0.0) -> None:
+        super().__init__()
+        self.noise = noise
+        self.made: list[int] = []
+
+    def forward(self, weight: Tensor) -> Tensor:
+        self.made.append(1)
+        return weight + self.noise * torch.randn_like(weight)
+
+
+def test_weights_made_of_others_are_made_once_unless_they_are_drawn() -> None:
+    plain = network()
+    split = images(plain, 8, 1)
+    attacks = plan(["apgd-ce"], steps=20)
+    expected = evaluate(plain, split, [Linf(0.05)], attacks=attacks, alarms=False, progress=False)
+    made, drawn = Counted(), Counted(noise=0.5)
+    for counted in (made, drawn):
+        model = network()
+        torch.nn.utils.parametrize.register_parametrization(model[1], "weight", counted)
+        counted.made.clear()
+        found = evaluate(model, split, [Linf(0.05)], attacks=attacks, alarms=False, progress=False)
+        assert (found.draws > 1) == (counted is drawn)
+        if counted is made:
+            assert found.robustness[0].standing.tolist() == expected.robustness[0].standing.tolist()
+    assert len(made.made) < 10  # the copy, and what looks whether answers are random
+    assert len(drawn.made) > 20

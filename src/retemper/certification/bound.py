@@ -1,13 +1,12 @@
 """The Lipschitz constant of a whole network, bounded layer by layer."""
 
-import copy
 import math
 from collections.abc import Sequence
 
 from torch import nn
-from torch.nn.utils import parametrize
 
 from retemper.certification.layers import layer_bound, runs_as
+from retemper.models.parametrised import materialised
 
 # Of each product or singular value, relative: far above what float64 rounds away, far below what anyone would see.
 SLACK = 1e-9
@@ -37,24 +36,6 @@ def product(layers: Sequence[nn.Module]) -> float:
 def in_float64(model: nn.Module) -> nn.Module:
     """A copy in float64 and evaluation mode, with weights as the model computes with them, digit by digit."""
     return materialised(model).double()
-
-
-def materialised(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode that holds, instead of computing them anew in each pass, weights made from others.
-
-    They are computed once, in the model's own type (`torch.nn.utils.parametrize`); the copy has no gradients for them.
-    """
-    copied = copy.deepcopy(model).eval()
-    for layer in [layer for layer in copied.modules() if parametrize.is_parametrized(layer)]:
-        # Not by `remove_parametrizations`, which takes the weights from the original too: a copy shares its class.
-        weights = {
-            name: getattr(layer, name).detach() for name, _ in layer.get_submodule("parametrizations").named_children()
-        }
-        layer.__class__ = parametrize.type_before_parametrizations(layer)
-        del layer.parametrizations
-        for name, weight in weights.items():
-            layer.register_parameter(name, nn.Parameter(weight))
-    return copied.requires_grad_(False)
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from retemper.certification import Certificates, certify, materialised
+from retemper.certification import Certificates, certify
 from retemper.cli.networks import build
 from retemper.data import Data, load
 from retemper.environment import describe
@@ -85,7 +85,7 @@ def run(asked: Asked, claim: Claim | None) -> Found:
     split = data.split(asked.split).take(asked.images)
     certificates = certify(network, split, batch_size=asked.batch_size)
     evaluation = evaluate(
-        materialised(network),  # attacks would compute orthogonal weights anew in each of their passes
+        network,
         split,
         asked.threats,
         attacks=attacks(asked.budget, classes=len(data.classes)),

@@ -27,6 +27,7 @@ from retemper.models import logits
 from retemper.models.hashing import weights_hash
 from retemper.models.inference import device_of, evaluation_mode
 from retemper.models.layout import channels_last, channels_last_pays
+from retemper.models.parametrised import is_parametrised, materialised
 from retemper.objectives import Objective
 from retemper.progress import progress_line
 from retemper.threats import Threat
@@ -124,7 +125,9 @@ def evaluate(
         # Only the main process begins anew: the others would delete what it has written since.
         again = resume or not processes.is_main
         pieces = Pieces(Path(out) if out is not None else None, identity, resume=again)
-    judge = Judge(model, DRAWS if is_random(model, inputs[:batch_size]) else 1)
+    draws = DRAWS if is_random(model, inputs[:batch_size]) else 1
+    # Weights made of others need be made only once, but for those that are drawn.
+    judge = Judge(materialised(model) if draws == 1 and is_parametrised(model) else model, draws)
     norms = grouped(threats)
     wide = channels_last_pays(inputs.shape[1:])
     chunks = divided(inputs.contiguous(memory_format=torch.channels_last) if wide else inputs, labels, batch_size)
@@ -132,7 +135,7 @@ def evaluate(
     total = steps(mine, threats, chosen, closest)
     done = steps([chunk for chunk in mine if pieces.holds(chunk.name)], threats, chosen, closest)
     shown = progress and processes.is_main
-    with channels_last(model, wanted=wide), progress_line(label, total, done, shown=shown) as advance:
+    with channels_last(judge.model, wanted=wide), progress_line(label, total, done, shown=shown) as advance:
         found = search(
             judge,
             chunks,
