@@ -4,6 +4,7 @@ import pytest
 
 from retemper.cli import options
 from retemper.data import AUGMENTATIONS
+from retemper.errors import SettingError
 from retemper.evaluation import ATTACKS
 from retemper.models import ACTIVATIONS, NETWORKS
 from retemper.objectives import PRESETS
@@ -44,3 +45,10 @@ def test_help_lists_every_objective(command: str) -> None:
 def test_names_are_read_with_spaces_and_empty_ones_left_out() -> None:
     assert options.names(" airplane, horse,") == ("airplane", "horse")
     assert options.names("") == ()
+
+
+def test_numbers_are_read_and_anything_else_is_refused() -> None:
+    assert options.numbers(" 0.01, 2,") == (0.01, 2.0)
+    for text in ("", "0.1;0.2", "high"):
+        with pytest.raises(SettingError, match="numbers separated by commas"):
+            options.numbers(text)

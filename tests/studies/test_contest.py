@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from retemper.errors import SettingError
 from retemper.evaluation.intervals import paired_difference
 from retemper.objectives import CrossEntropy, Differential
+from retemper.studies import contest as contest_module
 from retemper.studies import ways
 from retemper.studies.contest import Contest, Network, Result, run
 from retemper.studies.ways import Way
@@ -37,7 +39,7 @@ def test_rivals_are_tuned_where_there_is_a_choice_then_trained_attacked_and_read
     monkeypatch.setattr(ways, "STEPS", 3)
     result = run(contest(), tmp_path, progress=False)
     assert result.chosen == {"cross-entropy": "plain", "differential": "pairs"}
-    assert [trial.way for trial in result.trials] == ["slow", "plain"]
+    assert [trial.way for trial in result.trials] == ["slow", "plain", "pairs"]
     assert [(network.rival, network.seed) for network in result.networks] == [
         ("cross-entropy", 0),
         ("differential", 0),
@@ -54,6 +56,31 @@ def test_rivals_are_tuned_where_there_is_a_choice_then_trained_attacked_and_read
     assert json.loads(json.dumps(run(contest(), tmp_path, progress=False).as_json())) == written
     assert written["contest"]["rivals"]["differential"]["pairs"]["objective"] == repr(Differential())
     assert set(written["networks"][0]["standing"]) == {"l2:0.5", "linf:0.05"}
+
+
+@pytest.mark.parametrize(("give_up", "chosen"), [(0.5, "robust"), (0.02, "clean"), (None, "robust")])
+def test_others_give_up_no_more_clean_accuracy_than_is_allowed(
+    give_up: float | None, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = {"plain": (0.95, 0.1), "clean": (0.94, 0.2), "robust": (0.92, 0.4), "poor": (0.4, 0.5)}
+    names = iter(reached)
+
+    def found(*_arguments: object, **_settings: object) -> SimpleNamespace:
+        clean, robust = reached[next(names)]
+        return SimpleNamespace(clean=np.array([clean]), robustness=[SimpleNamespace(accuracy=robust)])
+
+    monkeypatch.setattr(Way, "train", lambda *_arguments, **_settings: (None, SimpleNamespace(seconds=1.0)))
+    monkeypatch.setattr(ways, "evaluate", found)
+    monkeypatch.setattr(ways, "WITHIN", 0.03)
+    stands = SimpleNamespace(standing=np.ones(20, bool), ringing=())
+    tested = SimpleNamespace(clean=np.ones(20, bool), robustness=[stands])
+    monkeypatch.setattr(contest_module, "evaluate", lambda *_arguments, **_settings: tested)
+    rivals = {
+        "first": [Way("plain", CrossEntropy(), "mlp")],
+        "other": [Way(name, CrossEntropy(), "mlp") for name in ("clean", "robust", "poor")],
+    }
+    result = run(contest(rivals=rivals, give_up=give_up, threats=(L2(0.5),)), tmp_path, progress=False)
+    assert result.chosen == {"first": "plain", "other": chosen}
 
 
 def test_gains_are_over_the_first_rival_paired_over_images() -> None:
@@ -78,6 +105,7 @@ def test_gains_are_over_the_first_rival_paired_over_images() -> None:
     [
         ({"seeds": 0}, "`seeds` to be 1 or more, but got 0"),
         ({"threats": ()}, "at least one threat"),
+        ({"floor": 0.9, "give_up": 0.01}, "`floor` or `give_up`, but got both"),
         ({"rivals": {"alone": [PLAIN]}}, "two rivals or more, but got alone"),
     ],
 )

@@ -8,6 +8,7 @@ import torch
 
 from retemper.data import load
 from retemper.evaluation import evaluate
+from retemper.models.hashing import weights_hash
 from retemper.objectives import CrossEntropy
 from retemper.studies import ways
 from retemper.studies.ways import Way, attacked, tuned
@@ -50,6 +51,17 @@ def test_a_way_trains_as_its_settings_say_and_is_read_back(tmp_path: Path) -> No
     assert read.seconds == training.seconds > 0
     for ours, theirs in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_ways_with_a_base_go_on_from_the_same_plainly_trained_network(tmp_path: Path) -> None:
+    data = load("digits", classes=("3", "8"))
+    way = Way("more", CrossEntropy(), "mlp", base_epochs=3)
+    model, training = way.train(data, tmp_path / "more-1", epochs=2, seed=1, progress=False)
+    base, _ = Way("plain", CrossEntropy(), "mlp").train(data, tmp_path / "plain", epochs=3, seed=1, progress=False)
+    assert (tmp_path / "base-mlp-relu-1" / "model.safetensors").is_file()
+    assert training.identity["start"] == weights_hash(base)
+    assert len(training.history) == 2
+    assert weights_hash(model) != weights_hash(base)
 
 
 def test_what_is_attacked_is_known_at_every_radius(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

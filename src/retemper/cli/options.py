@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from retemper.errors import SettingError
+
 Data = Annotated[
     str,
     typer.Option(
@@ -77,3 +79,18 @@ Progress = Annotated[bool, typer.Option(help="Show one line that says how far it
 def names(text: str) -> tuple[str, ...]:
     """Read names separated by commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Read numbers separated by commas.
+
+    Raises:
+        SettingError: something else, or nothing.
+    """
+    try:
+        found = tuple(float(part) for part in names(text))
+    except ValueError:
+        found = ()
+    if not found:
+        raise SettingError(f"Expected numbers separated by commas, such as 0.01,0.1, but got {text!r}.")
+    return found

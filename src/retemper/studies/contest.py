@@ -31,11 +31,12 @@ class Contest:
         epochs: of every training.
         seeds: of weights and order, from 0 on.
         images: attacked, the first ones of validation and test.
-        floor: the clean accuracy on validation images that a way must have to be chosen; None for the best less
-            `ways.WITHIN`.
+        floor: the clean accuracy on validation images that a way must have to be chosen; None for the best of its
+            rival less `ways.WITHIN`.
+        give_up: instead of a floor, how much clean accuracy the others may lose against the first rival.
 
     Raises:
-        SettingError: a number below one, no threat, or fewer than two rivals.
+        SettingError: a number below one, no threat, fewer than two rivals, or both a floor and something to give up.
     """
 
     data: str
@@ -46,6 +47,7 @@ class Contest:
     seeds: int = 3
     images: int = 1000
     floor: float | None = None
+    give_up: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "seeds", "images"):
@@ -55,6 +57,8 @@ class Contest:
             raise SettingError("Expected at least one threat, such as l2:0.5, but got none.")
         if len(self.rivals) < 2:
             raise SettingError(f"Expected two rivals or more, but got {', '.join(self.rivals) or 'none'}.")
+        if self.floor is not None and self.give_up is not None:
+            raise SettingError(f"Expected `floor` or `give_up`, but got both: {self.floor} and {self.give_up}.")
 
     def as_json(self) -> dict[str, Any]:
         """What was run, ways by their names and objectives."""
@@ -68,6 +72,7 @@ class Contest:
                         "model": way.model,
                         "activation": way.activation,
                         "settings": dict(way.settings),
+                        "base_epochs": way.base_epochs,
                     }
                     for way in candidates
                 }
@@ -78,6 +83,7 @@ class Contest:
             "seeds": self.seeds,
             "images": self.images,
             "floor": self.floor,
+            "give_up": self.give_up,
         }
 
 
@@ -119,7 +125,7 @@ class Result:
     Attributes:
         contest: what was run.
         chosen: each rival's way.
-        trials: what each candidate reached on validation images; none where there was no choice.
+        trials: what each candidate reached on validation images.
         networks: of all rivals and seeds.
     """
 
@@ -191,20 +197,21 @@ def run(contest: Contest, out: Path | str, *, progress: bool = True) -> Result:
     folder, data = Path(out), load(contest.data, classes=contest.classes or None)
     chosen: dict[str, Way] = {}
     trials: list[Trial] = []
+    floor = contest.floor
     for rival, candidates in contest.rivals.items():
-        chosen[rival] = candidates[0]
-        if len(candidates) > 1:
-            chosen[rival], tried = tuned(
-                candidates,
-                data,
-                contest.threats,
-                folder / "tuning",
-                epochs=contest.epochs,
-                images=contest.images,
-                progress=progress,
-                floor=contest.floor,
-            )
-            trials += tried
+        chosen[rival], tried = tuned(
+            candidates,
+            data,
+            contest.threats,
+            folder,
+            epochs=contest.epochs,
+            images=contest.images,
+            progress=progress,
+            floor=floor,
+        )
+        if contest.give_up is not None and floor is None:
+            floor = next(trial.clean for trial in tried if trial.way == chosen[rival].name) - contest.give_up
+        trials += tried
     networks = []
     for seed in range(contest.seeds):
         for rival, way in chosen.items():

@@ -11,7 +11,7 @@ from torch import nn
 
 from retemper.data import Data, Split
 from retemper.evaluation import evaluate, plan
-from retemper.objectives import Objective
+from retemper.objectives import CrossEntropy, Objective
 from retemper.threats import Threat
 from retemper.training import Training, fresh, retrain
 
@@ -23,7 +23,7 @@ WITHIN = 0.01  # of the best clean accuracy on validation data: what a way may g
 
 @dataclass(frozen=True)
 class Way:
-    """One way to train a network from fresh weights.
+    """One way to train a network.
 
     Attributes:
         name: in tables and folders.
@@ -31,6 +31,7 @@ class Way:
         model: a network by name.
         activation: of the network.
         settings: of `retemper.training.Settings`, without epochs and seed.
+        base_epochs: of plain training before it, from fresh weights, as `settings` say; 0 begins with these.
     """
 
     name: str
@@ -38,21 +39,32 @@ class Way:
     model: str
     activation: str = "relu"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    base_epochs: int = 0
 
     def train(self, data: Data, folder: Path, *, epochs: int, seed: int, progress: bool) -> tuple[nn.Module, Training]:
-        """The trained network and how it went, read back where it has been trained before."""
+        """The trained network and how it went, read back where it has been trained before.
+
+        Ways of the same base share it, in a folder beside `folder`.
+        """
         model = fresh(self.model, data, activation=self.activation, seed=seed)
-        training = retrain(
-            model,
-            data,
-            self.objective,
-            out=folder,
-            epochs=epochs,
-            seed=seed,
-            progress=progress,
-            label=f"{self.name}, seed {seed}",
-            **self.settings,
-        )
+
+        def run(objective: Objective, out: Path, epochs: int) -> Training:
+            label = f"{out.name}: training"
+            return retrain(
+                model,
+                data,
+                objective,
+                out=out,
+                epochs=epochs,
+                seed=seed,
+                progress=progress,
+                label=label,
+                **self.settings,
+            )
+
+        if self.base_epochs:
+            run(CrossEntropy(), folder.parent / f"base-{self.model}-{self.activation}-{seed}", self.base_epochs)
+        training = run(self.objective, folder, epochs)
         return model.eval(), training
 
 
@@ -102,14 +114,15 @@ def tuned(
     """
     trials = []
     for way in ways:
-        model, _ = way.train(data, folder / way.name, epochs=epochs, seed=0, progress=progress)
+        place = folder / f"{way.name}-0"
+        model, _ = way.train(data, place, epochs=epochs, seed=0, progress=progress)
         found = evaluate(
             model,
             data.validation.take(images),
             threats,
             attacks=plan(ATTACKS, steps=TRIED_STEPS),
             alarms=False,
-            out=folder / way.name / "validation",
+            out=place / "validation",
             progress=progress,
             label=f"{way.name}, validation",
         )
