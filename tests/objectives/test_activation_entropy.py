@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from retemper.activations import Layers
 from retemper.errors import LayerError, ModelError, SettingError
-from retemper.information import MEASURES
-from retemper.objectives import ActivationEntropy
+from retemper.information import MEASURES, measures
+from retemper.information.fused_entropy import plain_entropy
+from retemper.objectives import ActivationEntropy, CrossEntropy, InputGradient
 
 
 def loop(rows: list[list[float]]) -> float:
@@ -72,3 +73,84 @@ def test_whatever_follows_an_all_zero_layer_gets_finite_gradients() -> None:
         model.zero_grad()
         ActivationEntropy(measure=measure)(model, torch.rand(6, 5), torch.arange(6) % 3).backward()
         assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("measure", ["activation", "softmax"])
+@pytest.mark.parametrize("every", [2, 3, 7, 100])
+def test_the_mean_over_all_draws_of_images_is_the_value_on_all_of_them(
+    measure: str,
+    every: int,
+    network: Callable[[int], nn.Sequential],
+    batch: Callable[[int], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+    draws: list[Any] = []
+    for first in range(min(every, 7)):
+        monkeypatch.setattr(torch, "randint", lambda high, _size, first=first: torch.arange(high)[first])
+        loss = ActivationEntropy(measure=measure, every=every)(model, inputs, labels)
+        draws.append([loss, *gradients(loss, model[:3])])
+    loss = ActivationEntropy(measure=measure)(model, inputs, labels)
+    for found, expected in zip(zip(*draws, strict=True), [loss, *gradients(loss, model[:3])], strict=True):
+        assert torch.allclose(torch.stack(found).mean(0), expected, rtol=1e-12, atol=1e-14)
+
+
+def gradients(loss: Tensor, model: nn.Module) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(loss, tuple(model.parameters()))
+
+
+def test_each_draw_is_equally_likely_and_repeats_with_the_seed(
+    network: Callable[[int], nn.Sequential], batch: Callable[[int], Any]
+) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+    term = ActivationEntropy(every=3)
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        runs.append([term(model, inputs, labels).item() for _ in range(300)])
+    assert runs[0] == runs[1]
+    assert sorted(runs[0].count(value) // 75 for value in set(runs[0])) == [1, 1, 1]
+
+
+def test_in_evaluation_mode_all_images_count_and_nothing_is_drawn(
+    network: Callable[[int], nn.Sequential], batch: Callable[[int], Any]
+) -> None:
+    model, (inputs, labels) = network(3).eval(), batch(3)
+    state = torch.get_rng_state()
+    assert ActivationEntropy(every=3)(model, inputs, labels) == ActivationEntropy()(model, inputs, labels)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_only_a_mean_over_images_can_be_taken_of_some_of_them() -> None:
+    for measure in ("unit", "renyi"):
+        with pytest.raises(SettingError, match=f"'{measure}' is one of the whole batch"):
+            ActivationEntropy(measure=measure, every=2)
+    with pytest.raises(SettingError, match="1 or more, but got 0"):
+        ActivationEntropy(every=0)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_penalty_on_the_input_gradient_goes_with_it_as_with_the_definition(
+    every: int, network: Callable[[int], nn.Sequential], batch: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+    objective = CrossEntropy() + 0.05 * ActivationEntropy(every=every) + 0.01 * InputGradient(of="loss", norm="l1")
+    torch.manual_seed(0)
+    found = gradients(objective(model, inputs, labels), model)
+    monkeypatch.setattr(measures, "fused_entropy", plain_entropy)
+    torch.manual_seed(0)
+    expected = gradients(objective(model, inputs, labels), model)
+    assert all(torch.allclose(one, other, rtol=1e-10, atol=1e-14) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_gradient_by_the_input_can_itself_be_differentiated(
+    every: int, network: Callable[[int], nn.Sequential], batch: Callable[[int], Any]
+) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+
+    def loss(inputs: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return ActivationEntropy(every=every)(model, inputs, labels)
+
+    assert torch.autograd.gradgradcheck(loss, (inputs.requires_grad_(),))

@@ -85,7 +85,7 @@ def test_adding_leaves_the_summands_as_they_were() -> None:
         (2 * CrossEntropy(), "2 * CrossEntropy()"),
         (
             CrossEntropy() + 0.1 * ActivationEntropy(),
-            "CrossEntropy() + 0.1 * ActivationEntropy(layers='all', measure='activation')",
+            "CrossEntropy() + 0.1 * ActivationEntropy(layers='all', measure='activation', every=1)",
         ),
         ((CrossEntropy() + Differential()) * 0.5, "0.5 * CrossEntropy() + 0.5 * Differential()"),
         ((0.1 + 0.2) * CrossEntropy() + Differential(), "0.3 * CrossEntropy() + Differential()"),

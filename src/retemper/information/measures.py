@@ -12,14 +12,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-TINY = 1e-30  # below any activation that matters, with a logarithm that is still finite in float32
+from retemper.information.fused_entropy import HALF, TINY, fused_entropy
 
 
 class Measure(NamedTuple):
-    """An entropy of one layer's output over a batch, and its maximum for so many images and units."""
+    """An entropy of one layer's output over a batch.
+
+    Attributes:
+        entropy: of the output.
+        maximum: for so many images and units.
+        by_image: it is a mean over images, so that some of them estimate it without bias.
+    """
 
     entropy: Callable[[Float[Tensor, "images *shape"]], Float[Tensor, ""]]
     maximum: Callable[[int, int], float]
+    by_image: bool = False
 
 
 def activation_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
@@ -30,12 +37,7 @@ def activation_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Ten
     >>> activation_entropy(torch.tensor([[1.0, 1.0, 0.0, 0.0]]))
     tensor(0.6931)
     """
-    sizes = _flat(activations).abs()
-    total = sizes.sum(1)
-    scale = total.clamp_min(TINY)
-    # H = log S - (sum a log a) / S: no normalised copy of the activations is made.
-    entropy = scale.log() - (sizes * sizes.clamp_min(TINY).log()).sum(1) / scale
-    return torch.where(total > TINY, entropy, torch.zeros_like(entropy)).mean()
+    return fused_entropy(activations)
 
 
 def softmax_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
@@ -92,7 +94,7 @@ def renyi_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, 
 def _flat(activations: Tensor) -> Tensor:
     """One row an image, in at least float32: sums of thousands of units need its digits."""
     rows = activations.flatten(1)
-    return rows.float() if rows.dtype in (torch.bfloat16, torch.float16) else rows
+    return rows.float() if rows.dtype in HALF else rows
 
 
 def _binary_entropy(rate: Tensor) -> Tensor:
@@ -100,8 +102,8 @@ def _binary_entropy(rate: Tensor) -> Tensor:
 
 
 MEASURES: dict[str, Measure] = {
-    "activation": Measure(activation_entropy, lambda _images, units: math.log(units)),
-    "softmax": Measure(softmax_entropy, lambda _images, units: math.log(units)),
+    "activation": Measure(activation_entropy, lambda _images, units: math.log(units), by_image=True),
+    "softmax": Measure(softmax_entropy, lambda _images, units: math.log(units), by_image=True),
     "unit": Measure(unit_entropy, lambda _images, _units: math.log(2)),
     "renyi": Measure(renyi_entropy, lambda images, _units: math.log(images)),
 }

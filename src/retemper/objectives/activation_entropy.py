@@ -10,6 +10,7 @@ from retemper.activations import Layers
 from retemper.errors import SettingError
 from retemper.information import MEASURES
 from retemper.objectives.base import Term
+from retemper.objectives.every_nth import every_nth
 from retemper.objectives.forward import ForwardPass
 
 
@@ -21,23 +22,36 @@ class ActivationEntropy(Term):
     source names neither the measure nor the layers. Layers with weights of their own are terms of their own:
     `0.1 * ActivationEntropy("conv*_act") + 0.02 * ActivationEntropy("dense*_act")`.
 
+    With `every=n` a model in training mode is measured on every n-th image of the batch, from a random one of the
+    first n on, which takes less time and memory. In expectation that is the value on all images, whatever the batch
+    and its order. The draw is from torch's global generator, as those of dropout are; `retrain` seeds it each epoch.
+
     Args:
         layers: which; "all" is every nonlinearity that is a module.
         measure: "activation", "softmax", "unit" or "renyi", see `retemper.information.MEASURES`.
+        every: 1 for all images; more only for "activation" and "softmax", which are means over images.
 
     Raises:
-        SettingError: an unknown measure.
+        SettingError: an unknown measure, or an `every` that is below 1 or does not go with the measure.
         LayerError: at the first batch, where no layer fits.
     """
 
     layers: Layers = "all"
     measure: str = "activation"
+    every: int = 1
 
     name = "activation-entropy"
 
     def __post_init__(self) -> None:
         if self.measure not in MEASURES:
             raise SettingError(f"Expected `measure` to be one of {', '.join(MEASURES)}, but got {self.measure!r}.")
+        if self.every < 1:
+            raise SettingError(f"Expected `every` to be 1 or more, but got {self.every}.")
+        if self.every > 1 and not MEASURES[self.measure].by_image:
+            raise SettingError(
+                f"The measure {self.measure!r} is one of the whole batch, not a mean over images; "
+                f"leave out `every={self.every}`."
+            )
 
     @property
     def recorded_layers(self) -> Layers:
@@ -46,5 +60,14 @@ class ActivationEntropy(Term):
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The sum of the layers' entropies, in nats."""
-        entropy = MEASURES[self.measure].entropy
-        return torch.stack([entropy(output) for output in forward.activations(self.layers).values()]).sum()
+        entropy, outputs = MEASURES[self.measure].entropy, list(forward.activations(self.layers).values())
+        every = min(self.every, *map(len, outputs)) if self.every > 1 and forward.model.training else 1
+        if every == 1:
+            return torch.stack([entropy(output) for output in outputs]).sum()
+        first = int(torch.randint(every, ()))  # on the CPU whatever the device, so that nothing waits for it
+        entropies = []
+        for output in outputs:
+            chosen = every_nth(output, first, every)
+            # Where the images do not divide evenly, some draws have one more: each counts by how many it has.
+            entropies.append(entropy(chosen) * (len(chosen) * every / len(output)))
+        return torch.stack(entropies).sum()
