@@ -3,10 +3,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from retemper.cli.tables import comparison_table, evaluation_table, finished_line, profile_table
+from retemper.cli.tables import comparison_table, evaluation_table, finished_line
 from retemper.data import load
 from retemper.evaluation import Evaluation, Robustness
-from retemper.information import LayerProfile
 from retemper.report import Network, Outcome, Results
 from retemper.threats import Linf
 
@@ -70,10 +69,3 @@ def test_an_evaluation_shows_which_attack_broke_how_many() -> None:
     assert "25.0 % [" in text
     assert "apgd-ce 2" in text
     assert "apgd-dlr 0" not in text
-
-
-def test_a_profile_shows_every_figure_beside_its_maximum() -> None:
-    layer = LayerProfile("act", 8, 50, 0.25, 1.5, 0.4, 3.2)
-    text = shown(profile_table([layer], 50, load("digits")))
-    for figure in ("25.0%", "1.50 of 2.08", "0.400 of 0.693", "3.2 of 8"):
-        assert figure in text

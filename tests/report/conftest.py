@@ -28,7 +28,7 @@ def _results(
                 Outcome(threat, _text(reach > 0.3 * (rank + 1)), {"pgd-ce": 1}) for rank, threat in enumerate(threats)
             ]
             profiles = [
-                LayerProfile(layer, 64, 30, *(float(value) for value in generator.uniform(0.1, 0.6, 4)))
+                LayerProfile(layer, 64, 30, 30, *(float(value) for value in generator.uniform(0.1, 0.6, 5)))
                 for layer in layers
             ]
             networks.append(

@@ -12,7 +12,17 @@ def _network(*layers: LayerProfile) -> Network:
     return Network("plain", 0, "1", (), 1.0, layers)
 
 
-LAYER = LayerProfile("act", units=8, images=5, active=0.5, activation_entropy=1.0, unit_entropy=0.3, effective_rank=2.0)
+LAYER = LayerProfile(
+    "act",
+    units=8,
+    images=7,
+    gram_images=5,
+    active=0.5,
+    activation_entropy=1.0,
+    unit_entropy=0.3,
+    renyi_entropy=0.4,
+    effective_rank=2.0,
+)
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,10 @@ def test_one_threat_and_one_seed_are_enough(make_results: Make) -> None:
     assert len(figure.axes[0].lines[0].get_xdata()) == 2
 
 
-def test_the_profile_has_four_figures_with_the_layers_in_order(make_results: Make) -> None:
+def test_the_profile_has_a_figure_for_each_quantity_with_the_layers_in_order(make_results: Make) -> None:
     results = make_results()
     figures = profile_figures(results)
-    assert list(figures) == ["activation_entropy", "unit_entropy", "effective_rank", "active"]
+    assert list(figures) == ["activation_entropy", "unit_entropy", "renyi_entropy", "effective_rank", "active"]
     for quantity, figure in figures.items():
         assert _ticks(figure) == ["conv1_act", "dense1_act"]
         for line, objective in zip(figure.axes[0].lines, results.objectives, strict=True):

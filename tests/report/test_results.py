@@ -143,7 +143,7 @@ def test_a_networks_entry_holds_what_the_evaluation_found() -> None:
     model = torch.nn.Linear(4, 3)
     split = Split(torch.rand(9, 4), torch.arange(9) % 3)
     evaluation = evaluate(model, split, [Linf(0.1)], attacks=plan(["fgsm"], classes=3), progress=False)
-    layer = LayerProfile("act", 3, 9, 0.5, 1.0, 0.6, 2.0)
+    layer = LayerProfile("act", 3, 9, 9, 0.5, 1.0, 0.6, 0.7, 2.0)
     network = network_from("plain", 5, evaluation, 1.5, [layer])
     assert (network.objective, network.seed, network.training_seconds) == ("plain", 5, 1.5)
     assert network.layers == (layer,)

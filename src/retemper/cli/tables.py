@@ -9,7 +9,6 @@ from rich.text import Text
 from retemper.data import Data
 from retemper.evaluation import Evaluation
 from retemper.evaluation.intervals import Interval
-from retemper.information import LayerProfile
 from retemper.report import Network, Results
 
 UPPER_BOUND = "Robust accuracy is an upper bound: what {attacks} did not break. An attack that fails proves nothing."
@@ -69,24 +68,6 @@ def evaluation_table(evaluation: Evaluation, data: Data, split: str) -> Table:
     for found in evaluation.robustness:
         broken = ", ".join(f"{name} {count}" for name, count in found.broken_by.items() if count)
         table.add_row(str(found.threat), _share(found.accuracy, found.interval), broken)
-    return table
-
-
-def profile_table(layers: Sequence[LayerProfile], images: int, data: Data) -> Table:
-    """One row a layer, every figure beside its maximum."""
-    table = Table(title=f"{data.name}: {images} test images, entropies in nats, each figure of its maximum")
-    for heading in ("layer", "units", "active", "activation entropy", "unit entropy", "effective rank"):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
-    for layer in layers:
-        maxima = layer.maxima
-        table.add_row(
-            layer.layer,
-            str(layer.units),
-            f"{layer.active:.1%}",
-            f"{layer.activation_entropy:.2f} of {maxima['activation_entropy']:.2f}",
-            f"{layer.unit_entropy:.3f} of {maxima['unit_entropy']:.3f}",
-            f"{layer.effective_rank:.1f} of {maxima['effective_rank']:.0f}",
-        )
     return table
 
 

@@ -1,7 +1,6 @@
 """Each network of a comparison: trained, attacked, profiled, and kept so that a killed run goes on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ from retemper.evaluation import Example, evaluate, plan
 from retemper.files import read_json, replacing, write_json
 from retemper.information import profile
 from retemper.objectives import CrossEntropy, preset
-from retemper.report.results import Network, network_from, network_from_json
+from retemper.report.results import Network, network_as_json, network_from, network_from_json
 from retemper.training import fresh, retrain
 
-PROFILED = 300  # images whose activations are held at once for the layer profile
+PROFILED = 300  # images of the layer profile
 KEPT = 8  # adversarial examples of each network, for the report
 
 
@@ -53,14 +52,14 @@ class Networks:
             label=f"{label}: attacking",
         )
         try:
-            layers = profile(model, self.data.split(comparison.split).take(PROFILED).batches(PROFILED))
+            layers = profile(model, self.data.split(comparison.split).take(PROFILED).batches(PROFILED), replicates=0)
         except LayerError:
             # A user's network without visible nonlinearities can be compared all the same.
             layers = []
         network = network_from(objective, seed, evaluation, seconds, layers)
         examples = list(evaluation.robustness[0].examples)
         _write_examples(folder / "examples.safetensors", examples)
-        write_json(written, asdict(network))
+        write_json(written, network_as_json(network))
         return network, examples
 
     def _train(self, objective: str, seed: int, folder: Path) -> tuple[nn.Module, float]:

@@ -3,19 +3,13 @@
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
-CONFIDENCE = 0.95
+from retemper.intervals import CONFIDENCE, Interval
 
-
-class Interval(NamedTuple):
-    """Lower and upper end."""
-
-    low: float
-    high: float
+__all__ = ["CONFIDENCE", "Interval", "paired_difference", "wilson"]
 
 
 def wilson(successes: float, trials: int) -> Interval:

@@ -6,13 +6,6 @@ from collections.abc import Sequence
 from retemper.information import LayerProfile
 from retemper.report.results import Network
 
-QUANTITIES = {
-    "activation_entropy": "activation entropy",
-    "unit_entropy": "unit entropy",
-    "effective_rank": "effective rank",
-    "active": "active units",
-}
-
 
 def layer_names(networks: Sequence[Network]) -> list[str]:
     """The names of all layers from input to output; one that some networks lack stands after the one it follows."""

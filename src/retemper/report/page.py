@@ -9,9 +9,10 @@ from typing import Any
 
 from retemper.evaluation import Example
 from retemper.files import write_text
+from retemper.information import QUANTITIES
 from retemper.report import wording
 from retemper.report.findings import compared, findings
-from retemper.report.layers import QUANTITIES, layer_names, mean_share, mean_value
+from retemper.report.layers import layer_names, mean_share, mean_value
 from retemper.report.plots import profile_figures, robustness_figures, swatch
 from retemper.report.results import REFERENCE, Network, Results
 from retemper.report.strips import Strip, is_image, magnification, strip

@@ -1,14 +1,12 @@
 """The plots: robust accuracy against radius, and the profile of the layers."""
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from retemper.information import QUANTITIES
 from retemper.report import wording
-from retemper.report.axes import apart, share_axes
-from retemper.report.layers import QUANTITIES, layer_names, mean_share
+from retemper.report.axes import apart, fit, name_layers, share_axes
+from retemper.report.layers import layer_names, mean_share
 from retemper.report.results import Results
 from retemper.report.style import Style, styles
 from retemper.report.svg import drawing
@@ -16,10 +14,6 @@ from retemper.report.svg import drawing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_LEAST_SPAN = 0.1
-_LAYER_LABELS = 20  # how many fit below an axis
-_LAYER_LETTERS = 16
 
 
 def robustness_figures(results: Results) -> dict[str, "Figure"]:
@@ -63,7 +57,6 @@ def profile_figures(results: Results) -> dict[str, "Figure"]:
     """
     names, looks = layer_names(results.networks), styles(results.objectives)
     places = list(range(len(names)))
-    every = math.ceil(len(names) / _LAYER_LABELS)
     figures: dict[str, Figure] = {}
     for quantity, title in QUANTITIES.items() if names else ():
         with drawing():
@@ -71,12 +64,8 @@ def profile_figures(results: Results) -> dict[str, "Figure"]:
             for objective in results.objectives:
                 shares = [mean_share(results.of(objective), name, quantity) for name in names]
                 _line(axes, objective, places, shares, looks)
-            _fit(axes)
-            axes.set_xticks(places[::every], [_shortened(name) for name in names[::every]])
-            axes.tick_params(axis="x", labelrotation=90 if len(names) > 8 else 35)
-            if len(names) <= 8:
-                for label in axes.get_xticklabels():
-                    label.set(horizontalalignment="right", rotation_mode="anchor")
+            fit(axes)
+            name_layers(axes, names)
         figures[quantity] = figure
     return figures
 
@@ -95,19 +84,6 @@ def swatch(style: Style) -> "Figure":
     return figure
 
 
-def _fit(axes: "Axes") -> None:
-    """Show the part of the scale on which the lines lie, not less than a tenth, so that noise stays small."""
-    from matplotlib.ticker import MaxNLocator
-
-    shares = [share for line in axes.lines for share in np.asarray(line.get_ydata()) if math.isfinite(share)]
-    low, high = min(shares, default=0.0), max(shares, default=1.0)
-    missing = max(0.0, _LEAST_SPAN - (high - low)) / 2
-    low, high = max(0.0, low - missing), min(1.0, high + missing)
-    margin = 0.06 * (high - low)
-    axes.set_ylim(low - margin, high + margin)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-
-
 def _line(
     axes: "Axes", objective: str, places: list[float] | list[int], shares: list[float], looks: Mapping[str, Style]
 ) -> None:
@@ -124,7 +100,3 @@ def _line(
         markeredgecolor="white",
         markeredgewidth=0.5,
     )
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LAYER_LETTERS else "…" + name[1 - _LAYER_LETTERS :]

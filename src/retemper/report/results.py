@@ -1,7 +1,7 @@
 """What a comparison found, as `results.json` holds it, and the rows of its table."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,8 @@ class Results:
 
     def as_json(self) -> dict[str, Any]:
         """The content of `results.json`; the rows of the table are in it for those who only read."""
-        return asdict(self) | {"table": [asdict(row) for row in self.rows()]}
+        plain = asdict(replace(self, networks=())) | {"networks": [network_as_json(found) for found in self.networks]}
+        return plain | {"table": [asdict(row) for row in self.rows()]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Results":
@@ -178,13 +179,18 @@ def network_from(
     )
 
 
+def network_as_json(network: Network) -> dict[str, Any]:
+    """One network's entry as JSON."""
+    return asdict(replace(network, layers=())) | {"layers": [layer.as_json() for layer in network.layers]}
+
+
 def network_from_json(value: dict[str, Any]) -> Network:
     """Read back one network's entry."""
     return Network(
         **value
         | {
             "outcomes": tuple(Outcome(**outcome) for outcome in value["outcomes"]),
-            "layers": tuple(LayerProfile(**layer) for layer in value["layers"]),
+            "layers": tuple(LayerProfile.from_json(layer) for layer in value["layers"]),
         }
     )
 
