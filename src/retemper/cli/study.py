@@ -222,6 +222,98 @@ def retraining(
     _hold(asked, out, progress=progress)
 
 
+@study.command()
+def information(
+    data: options.Data = "mnist",
+    classes: options.Classes = "",
+    models: Annotated[str, typer.Option(help="Networks by name, separated by commas.")] = "lenet5,mlp",
+    threat: options.Threats = ["linf:0.1", "l2:1.5"],  # noqa: B006 - typer copies it
+    radii: Annotated[str, typer.Option(help="Of PGD training, in the norm of the first threat.")] = "0.05,0.1,0.2",
+    weights: Annotated[str, typer.Option(help="Of entropic retraining, separated by commas.")] = "0.02,0.05,0.1",
+    base_epochs: Annotated[int, typer.Option(help="Of plain training from fresh weights.")] = 2,
+    epochs: Annotated[int, typer.Option(help="Of each way from there.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 2,
+    images: Annotated[int, typer.Option(help="Validation images that are attacked.")] = 500,
+    out: Annotated[Path, typer.Option(help="Folder for networks and results.json; a killed run goes on from it.")] = (
+        Path("runs/study-information")
+    ),
+    progress: options.Progress = True,
+) -> None:
+    """Measure what plain, entropic and PGD training make each layer keep, and what of it goes with robustness.
+
+    All on validation images, since defaults are chosen by it.
+    """
+    from rich.console import Console
+
+    from retemper.cli.study_tables import correlations_table, layers_table
+    from retemper.studies.information import Study, run
+    from retemper.threats import parse
+
+    asked = Study(
+        data=data,
+        classes=options.names(classes),
+        models=options.names(models),
+        threats=tuple(one for text in threat for one in parse(text)),
+        radii=options.numbers(radii),
+        weights=options.numbers(weights),
+        base_epochs=base_epochs,
+        epochs=epochs,
+        seeds=seeds,
+        images=images,
+    )
+    found = run(asked, out, progress=progress)
+    console = Console()
+    for model in asked.models:
+        console.print(layers_table(found, model))
+    console.print(correlations_table(found))
+    console.print(f"Written: {out / 'results.json'}")
+
+
+@study.command()
+def entropic(
+    data: options.Data = "cifar10",
+    models: Annotated[str, typer.Option(help="Networks by name, separated by commas.")] = (
+        "entropic-cnn,entropic-cnn-unpadded"
+    ),
+    weights: Annotated[
+        str, typer.Option(help="Of the entropy term, separated by commas; validation images choose one.")
+    ] = "0.01,0.02,0.05,0.1",
+    base_epochs: Annotated[int, typer.Option(help="Of plain training from fresh weights.")] = 20,
+    epochs: Annotated[int, typer.Option(help="Of each retraining.")] = 5,
+    augmentation: options.Augmentation = "crop-and-flip",
+    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ... PGD training has the first alone.")] = 3,
+    images: Annotated[int, typer.Option(help="Attacked, of validation and test.")] = 1000,
+    autoattack: Annotated[
+        bool, typer.Option(help="Run the official AutoAttack on the first seed; needs retemper[autoattack].")
+    ] = True,
+    out: Annotated[Path, typer.Option(help="Folder for networks and outcome.json; a killed run goes on from it.")] = (
+        Path("runs/study-entropic")
+    ),
+    progress: options.Progress = True,
+) -> None:
+    """Put the figures to the test that were reported for entropic retraining on CIFAR-10.
+
+    Plain, entropic and PGD training of the paper's network are attacked at the reported radii by everything that
+    `evaluate` has, by the official AutoAttack, and in weak ways that might have made a network seem robust.
+    """
+    from retemper.studies.entropic import run
+    from retemper.studies.reported import Experiment, table
+
+    experiment = Experiment(
+        data=data,
+        models=options.names(models),
+        weights=options.numbers(weights),
+        base_epochs=base_epochs,
+        epochs=epochs,
+        augmentation=augmentation,
+        seeds=seeds,
+        images=images,
+        autoattack=autoattack,
+    )
+    typer.echo(table(run(experiment, out, progress=progress)))
+    typer.echo(f"\nWritten: {out / 'outcome.json'}")
+
+
 def _hold(contest: "Contest", out: Path, *, progress: bool) -> None:
     from rich.console import Console
 

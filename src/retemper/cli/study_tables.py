@@ -6,7 +6,9 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from retemper.information import QUANTITIES
 from retemper.studies.contest import Result
+from retemper.studies.information import MEAN, Found
 from retemper.studies.low_rank import LowRank
 from retemper.studies.real_features import Measured, summary
 
@@ -102,6 +104,44 @@ def contest_table(result: Result) -> Table:
         time = f"{np.mean([network.seconds for network in networks]):.0f}"
         table.add_row(rival, _seeds([network.clean for network in networks]), *cells, time)
     return table
+
+
+def layers_table(found: Found, model: str) -> Table:
+    """One row a way: clean and robust accuracy, and each measure as a share of its maximum, meaned over layers."""
+    table = _table(f"{model}: means over seeds", "Measures: mean over layers, % of the maximum.")
+    for column in ("", "clean", "robust", *(name.replace(" ", "\n") for name in QUANTITIES.values())):
+        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
+    for way in found.study.ways(model):
+        networks = [network for network in found.networks if network.way == way.name]
+        shares = [np.mean([network.share(quantity, MEAN) for network in networks]) for quantity in QUANTITIES]
+        clean = np.mean([network.clean for network in networks])
+        robust = np.mean([network.robustness for network in networks])
+        name = way.name.removeprefix(f"{model}-")
+        table.add_row(name, f"{clean:.1%}", f"{robust:.1%}", *[f"{100 * share:.1f}" for share in shares])
+    return table
+
+
+def correlations_table(found: Found) -> Table:
+    """One row a measure and place: its rank correlations with robust accuracy."""
+    table = _table(
+        f"Spearman's rank correlation with robust accuracy, {len(found.networks)} networks",
+        "Strongest first, by the mean over models.",
+    )
+    for column in ("measure", "at", *found.study.models, "mean", "all"):
+        table.add_column(column, justify="left" if column in ("measure", "at") else "right", no_wrap=True)
+    for one in found.correlations():
+        table.add_row(
+            QUANTITIES[one.quantity],
+            one.place,
+            *[_signed(value) for value in one.within.values()],
+            _signed(one.mean),
+            _signed(one.overall),
+        )
+    return table
+
+
+def _signed(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:+.2f}"
 
 
 def _table(title: str, caption: str | None = None) -> Table:

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from retemper.data import Split
+from retemper.studies import entropic, ways
+from retemper.studies.entropic import run
+from retemper.studies.looks import Seen
+from retemper.studies.reported import REPORTED, Experiment
+
+TINY = Experiment(
+    data="digits",
+    models=("mlp",),
+    weights=(0.02, 0.1),
+    base_epochs=2,
+    epochs=1,
+    augmentation="none",
+    seeds=2,
+    images=20,
+)
+
+
+def test_everything_is_trained_looked_at_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "TRIED_STEPS", 2)
+    attacked = []
+
+    def stub(_network: object, split: Split, _threat: object, out: Path) -> list[Seen]:
+        attacked.append(out.name)
+        return [Seen("AutoAttack", split.labels.numpy() >= 0)]
+
+    monkeypatch.setattr(entropic, "official", stub)
+    outcome = run(TINY, tmp_path, progress=False)
+    assert [(one.way, one.seed) for one in outcome.networks] == [
+        ("plain", 0),
+        ("entropic", 0),
+        ("plain", 1),
+        ("entropic", 1),
+        ("pgd", 0),
+    ]
+    assert [trial.way for trial in outcome.trials] == ["mlp-plain", "mlp-entropic-0.02", "mlp-entropic-0.1"]
+    chosen = outcome.chosen["mlp"]
+    assert attacked == [f"{chosen}-0"] * 2 + ["mlp-pgd-0"] * 2
+    for one in outcome.networks:
+        assert len(one.clean) == 20
+        for threat in REPORTED:
+            names = [seen.look for seen in one.seen[threat]]
+            assert names[-1] == ("AutoAttack" if one.seed == 0 and one.way != "plain" else "standard")
+            assert not (one.worst(threat) & ~one.clean).any()
+    pgd = json.loads((tmp_path / "mlp-pgd-0" / "training.json").read_text())
+    assert len(pgd["history"]) == 3
+    written = json.loads((tmp_path / "outcome.json").read_text())
+    assert json.loads(json.dumps(run(TINY, tmp_path, progress=False).as_json())) == written

@@ -1,0 +1,92 @@
+import json
+from pathlib import Path
+
+import pytest
+from scipy.stats import spearmanr
+
+from retemper.errors import SettingError
+from retemper.information import QUANTITIES, LayerProfile
+from retemper.objectives import PGDTraining
+from retemper.studies import ways
+from retemper.studies.information import FIRST, LAST, MEAN, Found, Measured, Study, run
+from retemper.threats import L2, Linf
+
+STUDY = Study(
+    data="digits",
+    models=("mlp",),
+    threats=(Linf(0.05), L2(0.5)),
+    radii=(0.02, 0.1),
+    weights=(0.05,),
+    classes=("3", "8"),
+    base_epochs=2,
+    seeds=1,
+    images=20,
+    profiled=40,
+)
+
+
+def layer(name: str, active: float) -> LayerProfile:
+    return LayerProfile(name, 8, 40, 40, active, 1.0, 0.3, 0.5, 4.0)
+
+
+def network(model: str, seed: int, robust: float, *active: float) -> Measured:
+    layers = tuple(layer(f"act{place}", one) for place, one in enumerate(active))
+    return Measured(model, f"{model}-plain", seed, 0.9, {"linf:0.05": robust, "l2:0.5": robust}, layers)
+
+
+def test_every_way_of_every_network_is_trained_attacked_profiled_and_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ways, "TRIED_STEPS", 3)
+    found = run(STUDY, tmp_path, progress=False)
+    assert [one.way for one in found.networks] == ["mlp-plain", "mlp-entropic-0.05", "mlp-pgd-0.02", "mlp-pgd-0.1"]
+    for one in found.networks:
+        assert set(one.robust) == {"linf:0.05", "l2:0.5"}
+        assert 0 <= one.robustness <= one.clean <= 1
+        assert [layer.layer for layer in one.layers] == ["dense1_act", "dense2_act"]
+        assert one.layers[0].images == 24  # all the validation images that there are
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert json.loads(json.dumps(run(STUDY, tmp_path, progress=False).as_json())) == written
+    assert written["study"]["threats"] == ["linf:0.05", "l2:0.5"]
+    assert len(written["correlations"]) == len(QUANTITIES) * 3
+
+
+def test_pgd_trains_in_the_norm_of_the_first_threat() -> None:
+    objectives = [way.objective for way in STUDY.ways("mlp")]
+    assert [one.threat for one in objectives if isinstance(one, PGDTraining)] == [Linf(0.02), Linf(0.1)]
+
+
+def test_correlations_are_spearmans_within_each_model_and_over_all() -> None:
+    networks = (
+        network("mlp", 0, 0.1, 0.9, 0.1),
+        network("mlp", 1, 0.2, 0.7, 0.2),
+        network("mlp", 2, 0.4, 0.8, 0.4),
+        network("lenet5", 0, 0.5, 0.1, 0.5),
+        network("lenet5", 1, 0.3, 0.2, 0.5),
+    )
+    study = Study("digits", ("mlp", "lenet5"), STUDY.threats, STUDY.radii, STUDY.weights)
+    found = {(one.quantity, one.place): one for one in Found(study, networks).correlations()}
+    robust = [one.robust["linf:0.05"] for one in networks]
+    for place, read in ((FIRST, lambda a, _: a), (LAST, lambda _, b: b), (MEAN, lambda a, b: (a + b) / 2)):
+        values = [read(*(layer.active for layer in one.layers)) for one in networks]
+        one = found["active", place]
+        assert one.within["mlp"] == pytest.approx(spearmanr(values[:3], robust[:3]).statistic)
+        assert one.overall == pytest.approx(spearmanr(values, robust).statistic)
+    assert found["active", FIRST].within == {"mlp": pytest.approx(-0.5), "lenet5": pytest.approx(-1)}
+    assert found["active", FIRST].mean == pytest.approx(-0.75)
+    # The last layers of the one model all have the same share: there is nothing to rank.
+    assert found["active", LAST].mean == found["active", LAST].within["mlp"] == pytest.approx(1)
+    assert next(iter(found.values())).mean == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, "`seeds` to be 1 or more, but got 0"),
+        ({"models": ()}, "one network and one threat"),
+        ({"radii": (), "weights": (0.1,)}, "0 radii and 1 weights"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        Study(**({name: getattr(STUDY, name) for name in STUDY.__dataclass_fields__} | changes))
