@@ -138,8 +138,8 @@ def input_gradient(
 ) -> None:
     """Measure what the pair loss adds to an input-gradient penalty, beside ten-step PGD training.
 
-    Cross-entropy and differential training carry the same penalty; activation, weight and augmentation are chosen for
-    each on validation images, among ways of at least 91 % clean accuracy.
+    Cross-entropy and differential training carry the same penalty; activation and weight are chosen for each on
+    validation images, among ways of at least 91 % clean accuracy.
     """
     from retemper.studies.input_gradient import contest
     from retemper.threats import parse

@@ -10,7 +10,6 @@ from retemper.threats import L2, Threat
 LOSSES: dict[str, Term] = {"cross-entropy": CrossEntropy(), "differential": Differential()}
 ACTIVATIONS = ("relu", "silu")
 WEIGHTS = (0.03, 0.1)
-AUGMENTATIONS = ("none", "crop-and-flip")
 # Of validation images: one standard error of 1,000 above the 90 % that are asked of test images.
 FLOOR = 0.91
 
@@ -27,7 +26,7 @@ def contest(
 ) -> Contest:
     """Both losses with the penalty on the squared L2 norm of the scores' input gradient, and ten-step PGD training.
 
-    Activation, weight and augmentation are chosen for each loss alike; PGD training, at the largest radius, takes the
+    Activation and weight are chosen for each loss alike; PGD training, at the largest radius, takes the
     network as it is.
     """
     rivals = {f"{loss} + input gradient": _candidates(loss, model) for loss in LOSSES}
@@ -38,14 +37,7 @@ def contest(
 
 def _candidates(loss: str, model: str) -> list[Way]:
     return [
-        Way(
-            f"{loss}-{weight:g}-{activation}-{augmentation}",
-            LOSSES[loss] + weight * InputGradient(),
-            model,
-            activation=activation,
-            settings={"augmentation": augmentation},
-        )
+        Way(f"{loss}-{weight:g}-{activation}", LOSSES[loss] + weight * InputGradient(), model, activation=activation)
         for activation in ACTIVATIONS
         for weight in WEIGHTS
-        for augmentation in AUGMENTATIONS
     ]
