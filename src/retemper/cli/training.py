@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from retemper.cli.plain_table import plain_table
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.objectives import preset
@@ -87,11 +87,8 @@ def train_tuned(asked: Asked, name: str, *, give_up: float) -> None:
 
 
 def _table(tuned: Tuned) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        caption="On validation images, robust against a cheap attack: to choose by, not to report. * chosen",
+    table = plain_table(
+        "Tried on validation images; * chosen", "Robust against a cheap attack: a figure to choose by, not to report."
     )
     for column in ("weight", "clean", "robust"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -1,0 +1,51 @@
+"""The tables of a contest: the search, and a row a rival."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.table import Table
+
+from retemper.cli.plain_table import plain_table
+from retemper.studies.contest import Result
+
+
+def search_table(result: Result) -> Table:
+    """What every candidate reached on validation images; the chosen ones are marked."""
+    table = plain_table("Tried on validation images; * chosen", "Robust: the mean over the threats.")
+    for column in ("way", "clean", "robust"):
+        table.add_column(column, justify="left" if column == "way" else "right", no_wrap=True)
+    for trial in result.trials:
+        mark = " *" if trial.way in result.chosen.values() else ""
+        table.add_row(trial.way + mark, f"{trial.clean:.1%}", f"{trial.robust:.1%}")
+    return table
+
+
+def contest_table(result: Result) -> Table:
+    """One row a rival: means over seeds with each seed, the gain over the first rival, and the time of training."""
+    contest = result.contest
+    table = plain_table(
+        f"{contest.images} test images, mean over seeds (each)",
+        "Below a share: the gain over the first rival on the same images, with its 95 % interval. "
+        "Time: seconds of training.",
+    )
+    for column in ("", "clean", *map(str, contest.threats), "time"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
+    gains = {(gain.rival, gain.threat): gain for gain in result.gains()}
+    for rival in contest.rivals:
+        networks = result.of(rival)
+        cells = []
+        for place, threat in enumerate(contest.threats):
+            cell = _seeds([network.standing[place] for network in networks])
+            if (gain := gains.get((rival, str(threat)))) is not None:
+                low, high = gain.interval
+                cell += f"\n{100 * gain.mean:+.1f}\n[{100 * low:+.1f}, {100 * high:+.1f}]"
+            rung = sorted({name for network in networks for name in network.ringing[place]})
+            cells.append("\n".join([cell, *(f"alarm: {name}" for name in rung)]))
+        time = f"{np.mean([network.seconds for network in networks]):.0f}"
+        table.add_row(rival, _seeds([network.clean for network in networks]), *cells, time)
+    return table
+
+
+def _seeds(shares: Sequence[np.ndarray]) -> str:
+    each = [100 * float(share.mean()) for share in shares]
+    return f"{np.mean(each):.1f} ({' '.join(f'{one:.1f}' for one in each)})"

@@ -1,0 +1,36 @@
+"""`retemper study features`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retemper.cli import options
+
+
+def features(
+    data: options.Data = "digits",
+    classes: options.Classes = "",
+    model: Annotated[str, typer.Option(help="A network by name.")] = "small-cnn",
+    epochs: Annotated[int, typer.Option(help="So many that no training image is answered wrongly.")] = 100,
+    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder for networks and results.json; a killed run goes on from it.")] = (
+        Path("runs/study-features")
+    ),
+    progress: options.Progress = True,
+) -> None:
+    """Measure on a plainly trained network's features how far its last layer's margin falls short of the SVM's.
+
+    Beside it stand how the features vary, the margin that cross-entropy would converge to, and what differential
+    training of the last layer leaves, for each pair of classes.
+    """
+    from rich.console import Console
+
+    from retemper.cli.study.margin_tables import features_table
+    from retemper.studies.real_features import Study, run
+
+    asked = Study(data=data, classes=options.names(classes), model=model, epochs=epochs, seeds=seeds)
+    found = run(asked, out, progress=progress)
+    console = Console()
+    console.print(features_table(found))
+    console.print(f"Written: {out / 'results.json'}")

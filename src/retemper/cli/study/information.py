@@ -1,0 +1,54 @@
+"""`retemper study information`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from retemper.cli import options
+
+
+def information(
+    data: options.Data = "mnist",
+    classes: options.Classes = "",
+    models: Annotated[str, typer.Option(help="Networks by name, separated by commas.")] = "lenet5,mlp",
+    threat: options.Threats = ["linf:0.1", "l2:1.5"],  # noqa: B006 - typer copies it
+    radii: Annotated[str, typer.Option(help="Of PGD training, in the norm of the first threat.")] = "0.05,0.1,0.2",
+    weights: Annotated[str, typer.Option(help="Of entropic retraining, separated by commas.")] = "0.02,0.05,0.1",
+    base_epochs: Annotated[int, typer.Option(help="Of plain training from fresh weights.")] = 2,
+    epochs: Annotated[int, typer.Option(help="Of each way from there.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 2,
+    images: Annotated[int, typer.Option(help="Validation images that are attacked.")] = 500,
+    out: Annotated[Path, typer.Option(help="Folder for networks and results.json; a killed run goes on from it.")] = (
+        Path("runs/study-information")
+    ),
+    progress: options.Progress = True,
+) -> None:
+    """Measure what plain, entropic and PGD training make each layer keep, and what of it goes with robustness.
+
+    All on validation images, since defaults are chosen by it.
+    """
+    from rich.console import Console
+
+    from retemper.cli.study.information_tables import correlations_table, layers_table
+    from retemper.studies.information import Study, run
+    from retemper.threats import parse
+
+    asked = Study(
+        data=data,
+        classes=options.names(classes),
+        models=options.names(models),
+        threats=tuple(one for text in threat for one in parse(text)),
+        radii=options.numbers(radii),
+        weights=options.numbers(weights),
+        base_epochs=base_epochs,
+        epochs=epochs,
+        seeds=seeds,
+        images=images,
+    )
+    found = run(asked, out, progress=progress)
+    console = Console()
+    for model in asked.models:
+        console.print(layers_table(found, model))
+    console.print(correlations_table(found))
+    console.print(f"Written: {out / 'results.json'}")

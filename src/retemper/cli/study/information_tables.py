@@ -1,0 +1,46 @@
+"""The tables of the study of information: a row a way, and the correlations."""
+
+import numpy as np
+from rich.table import Table
+
+from retemper.cli.plain_table import plain_table
+from retemper.information import QUANTITIES
+from retemper.studies.information import MEAN, Found
+
+
+def layers_table(found: Found, model: str) -> Table:
+    """One row a way: clean and robust accuracy, and each measure as a share of its maximum, meaned over layers."""
+    table = plain_table(f"{model}: means over seeds", "Measures: mean over layers, % of the maximum.")
+    for column in ("", "clean", "robust", *(name.replace(" ", "\n") for name in QUANTITIES.values())):
+        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
+    for way in found.study.ways(model):
+        networks = [network for network in found.networks if network.way == way.name]
+        shares = [np.mean([network.share(quantity, MEAN) for network in networks]) for quantity in QUANTITIES]
+        clean = np.mean([network.clean for network in networks])
+        robust = np.mean([network.robustness for network in networks])
+        name = way.name.removeprefix(f"{model}-")
+        table.add_row(name, f"{clean:.1%}", f"{robust:.1%}", *[f"{100 * share:.1f}" for share in shares])
+    return table
+
+
+def correlations_table(found: Found) -> Table:
+    """One row a measure and place: its rank correlations with robust accuracy."""
+    table = plain_table(
+        f"Spearman's rank correlation with robust accuracy, {len(found.networks)} networks",
+        "Strongest first, by the mean over models.",
+    )
+    for column in ("measure", "at", *found.study.models, "mean", "all"):
+        table.add_column(column, justify="left" if column in ("measure", "at") else "right", no_wrap=True)
+    for one in found.correlations():
+        table.add_row(
+            QUANTITIES[one.quantity],
+            one.place,
+            *[_signed(value) for value in one.within.values()],
+            _signed(one.mean),
+            _signed(one.overall),
+        )
+    return table
+
+
+def _signed(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:+.2f}"
