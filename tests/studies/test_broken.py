@@ -46,14 +46,20 @@ def test_a_difference_is_one_of_all_images_with_wrong_answers_counted() -> None:
     [
         (seen(2, 2, 2, 0.4), "falls radically ("),
         (seen(0.6, 0.6, 2, 0.6), "falls radically in part"),
-        (seen(0.4, 0.4, 0.4, 2), "falls, but not to half"),
-        (seen(0.4, 0.4, 0.4, 0.4), "does not fall"),
+        (seen(0.4, 0.4, 0.4, 2), "falls, but not to half ("),
+        (seen(0.4, 0.4, 0.4, 0.4), "does not fall ("),
     ],
 )
 def test_the_verdict_says_how_far_the_share_falls(differential: Attacked, words: str) -> None:
-    verdict = outcome(seen(0.4, 0.4, 0.4, 0.4), differential).verdict()
+    many = seen(*differential.distances.repeat(50))
+    verdict = outcome(seen(*[0.4] * 200), many).verdict()
     assert verdict.count(words) == 4
     assert len(verdict.splitlines()) == 4
+
+
+def test_a_fall_within_the_noise_is_none() -> None:
+    verdict = outcome(seen(0.4, 0.4, 0.4, 0.4), seen(0.4, 0.4, 0.4, 2)).verdict()
+    assert verdict.count("does not fall beyond the noise (") == 4
 
 
 def test_the_outcome_is_json_and_a_table_with_every_seed() -> None:

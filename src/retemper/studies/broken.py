@@ -129,8 +129,9 @@ class Outcome:
         return found
 
     def verdict(self) -> str:
-        """Whether the share falls radically, in words, at each budget and split."""
+        """Whether the share falls, radically or at least beyond the noise, in words, at each budget and split."""
         said = []
+        differences = self.differences()
         for budget, split in product(self.experiment.budgets, SPLITS):
             falls = []
             for radius in self.experiment.radii:
@@ -141,8 +142,11 @@ class Outcome:
                 falls.append((radius, theirs, ours))
             radical = [fall for fall in falls if fall[2] <= RADICAL * fall[1]]
             word = "falls radically" if len(radical) == len(falls) else "falls radically in part" if radical else ""
-            less = all(ours < theirs for _, theirs, ours in falls)
-            word = word or ("falls, but not to half" if less else "does not fall")
+            here = [found for found in differences if (found.budget, found.split) == (budget, split)]
+            if not word and all(found.interval.high < 0 for found in here):
+                word = "falls, but not to half"
+            elif not word:
+                word = "does not fall" + (" beyond the noise" if all(found.mean < 0 for found in here) else "")
             listed = "; ".join(f"{theirs:.1%} -> {ours:.1%} within {radius:g}" for radius, theirs, ours in falls)
             said.append(f"{budget} budget, {split} images: the share that breaks {word} ({listed}).")
         return "\n".join(said)
