@@ -9,7 +9,7 @@ from retemper.threats import L2, Threat
 
 LOSSES: dict[str, Term] = {"cross-entropy": CrossEntropy(), "differential": Differential()}
 ACTIVATIONS = ("relu", "silu")
-WEIGHTS = (0.03, 0.1)
+WEIGHTS = (0.03, 0.1, 0.3)
 # Of validation images: one standard error of 1,000 above the 90 % that are asked of test images.
 FLOOR = 0.91
 
