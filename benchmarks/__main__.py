@@ -5,10 +5,10 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import alarms, attacks, loop, pairs, peers, precision, steps
+from benchmarks import alarms, attacks, loop, pairs, peers, penalty, precision, steps
 from benchmarks.figures import circumstances, print_figures
 
-RATIOS: dict[str, Any] = {"steps": steps, "loop": loop, "precision": precision, "pairs": pairs}
+RATIOS: dict[str, Any] = {"steps": steps, "loop": loop, "precision": precision, "penalty": penalty, "pairs": pairs}
 # These keep what is done under `runs`, and `all` leaves them out: they take from ten minutes to hours.
 TABLES: dict[str, Any] = {"attacks": attacks, "alarms": alarms, "peers": peers}
 

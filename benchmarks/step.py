@@ -1,4 +1,4 @@
-"""One training step of the entropic paper's network on random images, as every benchmark here takes it."""
+"""One training step on random images, of the entropic paper's network unless another is asked for."""
 
 from collections.abc import Callable
 
@@ -13,20 +13,28 @@ SHAPE = (3, 32, 32)
 CLASSES = 10
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+def batch(classes: int = CLASSES) -> tuple[torch.Tensor, torch.Tensor]:
     """Random images and labels: the time of a step does not hang on what they show."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(BATCH, *SHAPE, generator=generator)
-    return inputs, torch.randint(CLASSES, (BATCH,), generator=generator)
+    return inputs, torch.randint(classes, (BATCH,), generator=generator)
 
 
-def step(objective: Objective, precision: str = "fp32", *, channels_last: bool = True) -> Callable[[], None]:
+def step(
+    objective: Objective,
+    precision: str = "fp32",
+    *,
+    channels_last: bool = True,
+    network: str = "entropic-cnn",
+    activation: str = "relu",
+    classes: int = CLASSES,
+) -> Callable[[], None]:
     """A function that takes one step of Adam on the objective, on a network of its own."""
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = create("entropic-cnn", shape=SHAPE, classes=CLASSES)
+    model = create(network, shape=SHAPE, classes=classes, activation=activation)
     model.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub forgets it
-    inputs, labels = batch()
+    inputs, labels = batch(classes)
     inputs = inputs.contiguous(memory_format=layout)
     optimiser = torch.optim.Adam(model.parameters())
 

@@ -10,11 +10,12 @@ from torch import nn
 from retemper.errors import ModelError, SettingError
 from retemper.models.lipschitz import LipschitzCNN
 from retemper.models.normalise import Normalise
+from retemper.models.silu import SiLU
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
-    "silu": nn.SiLU,
+    "silu": SiLU,
     "softplus": nn.Softplus,
     "elu": nn.ELU,
     "tanh": nn.Tanh,
