@@ -52,6 +52,14 @@ def test_rivals_are_tuned_where_there_is_a_choice_then_trained_attacked_and_read
         for standing in network.standing:
             assert not (standing & ~network.clean).any()
     assert result.networks[0].clean.mean() > 0.5
+    once = run(contest(once=("cross-entropy",)), tmp_path, progress=False)
+    assert [(network.rival, network.seed) for network in once.networks] == [
+        ("cross-entropy", 0),
+        ("differential", 0),
+        ("differential", 1),
+    ]
+    assert len(once.gains()) == 2
+    run(contest(), tmp_path, progress=False)
     written = json.loads((tmp_path / "result.json").read_text())
     assert json.loads(json.dumps(run(contest(), tmp_path, progress=False).as_json())) == written
     assert written["contest"]["rivals"]["differential"]["pairs"]["objective"] == repr(Differential())
@@ -105,6 +113,7 @@ def test_gains_are_over_the_first_rival_paired_over_images() -> None:
     [
         ({"seeds": 0}, "`seeds` to be 1 or more, but got 0"),
         ({"threats": ()}, "at least one threat"),
+        ({"once": ("pgd",)}, "`once` out of cross-entropy, differential, but got pgd"),
         ({"floor": 0.9, "give_up": 0.01}, "`floor` or `give_up`, but got both"),
         ({"rivals": {"alone": [PLAIN]}}, "two rivals or more, but got alone"),
     ],

@@ -34,9 +34,11 @@ class Contest:
         floor: the clean accuracy on validation images that a way must have to be chosen; None for the best of its
             rival less `ways.WITHIN`.
         give_up: instead of a floor, how much clean accuracy the others may lose against the first rival.
+        once: rivals that are trained from the first seed alone, such as expensive peers.
 
     Raises:
-        SettingError: a number below one, no threat, fewer than two rivals, or both a floor and something to give up.
+        SettingError: a number below one, no threat, fewer than two rivals, both a floor and something to give up, or
+            an unknown rival.
     """
 
     data: str
@@ -48,6 +50,7 @@ class Contest:
     images: int = 1000
     floor: float | None = None
     give_up: float | None = None
+    once: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("epochs", "seeds", "images"):
@@ -59,6 +62,8 @@ class Contest:
             raise SettingError(f"Expected two rivals or more, but got {', '.join(self.rivals) or 'none'}.")
         if self.floor is not None and self.give_up is not None:
             raise SettingError(f"Expected `floor` or `give_up`, but got both: {self.floor} and {self.give_up}.")
+        if unknown := set(self.once) - set(self.rivals):
+            raise SettingError(f"Expected `once` out of {', '.join(self.rivals)}, but got {', '.join(unknown)}.")
 
     def as_json(self) -> dict[str, Any]:
         """What was run, ways by their names and objectives."""
@@ -84,6 +89,7 @@ class Contest:
             "images": self.images,
             "floor": self.floor,
             "give_up": self.give_up,
+            "once": list(self.once),
         }
 
 
@@ -215,6 +221,8 @@ def run(contest: Contest, out: Path | str, *, progress: bool = True) -> Result:
     networks = []
     for seed in range(contest.seeds):
         for rival, way in chosen.items():
+            if seed > 0 and rival in contest.once:
+                continue
             place = folder / f"{way.name}-{seed}"
             model, training = way.train(data, place, epochs=contest.epochs, seed=seed, progress=progress)
             found = evaluate(

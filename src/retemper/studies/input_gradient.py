@@ -26,13 +26,13 @@ def contest(
 ) -> Contest:
     """Both losses with the penalty on the squared L2 norm of the scores' input gradient, and ten-step PGD training.
 
-    Activation and weight are chosen for each loss alike; PGD training, at the largest radius, takes the
-    network as it is.
+    Activation and weight are chosen for each loss alike; PGD training, at the largest radius, takes the network
+    as it is, from one seed.
     """
     rivals = {f"{loss} + input gradient": _candidates(loss, model) for loss in LOSSES}
     largest = max(threats, key=lambda threat: threat.radius)
     rivals["pgd"] = [Way("pgd", PGDTraining(largest), model)]
-    return Contest(data, classes, rivals, tuple(threats), epochs, seeds, images, FLOOR)
+    return Contest(data, classes, rivals, tuple(threats), epochs, seeds, images, FLOOR, once=("pgd",))
 
 
 def _candidates(loss: str, model: str) -> list[Way]:

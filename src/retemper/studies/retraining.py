@@ -25,7 +25,8 @@ def contest(
 ) -> Contest:
     """Plain retraining, entropic retraining with one of some weights, and ten-step PGD training at the first threat.
 
-    All go on for `epochs` from the same network, trained plainly for `base_epochs`.
+    All go on for `epochs` from the same network, trained plainly for `base_epochs`; PGD training from one
+    seed.
     """
 
     def retrained(name: str, objective: Objective) -> Way:
@@ -36,4 +37,4 @@ def contest(
         "entropic": [retrained(f"entropic-{weight:g}", entropic_retraining(weight)) for weight in weights],
         "pgd": [retrained("pgd", PGDTraining(threats[0]))],
     }
-    return Contest(data, classes, rivals, tuple(threats), epochs, seeds, images, give_up=GIVE_UP)
+    return Contest(data, classes, rivals, tuple(threats), epochs, seeds, images, give_up=GIVE_UP, once=("pgd",))
