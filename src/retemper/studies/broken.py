@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from retemper.attacks.ascent import at_least_one
 from retemper.environment import describe
 from retemper.errors import SettingError
 from retemper.evaluation.intervals import Interval, paired_difference
@@ -45,9 +46,7 @@ class Experiment:
     images: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "long_epochs", "seeds", "images"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
+        at_least_one(epochs=self.epochs, long_epochs=self.long_epochs, seeds=self.seeds, images=self.images)
         if not self.threats or not all(isinstance(threat, L2) for threat in self.threats):
             got = ", ".join(map(str, self.threats)) or "none"
             raise SettingError(f"Expected `threats` in L2, such as l2:0.5,1, but got {got}.")

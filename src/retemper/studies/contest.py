@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from retemper.attacks.ascent import at_least_one
 from retemper.data import load
 from retemper.environment import describe
 from retemper.errors import SettingError
@@ -53,9 +54,7 @@ class Contest:
     once: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "seeds", "images"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
+        at_least_one(epochs=self.epochs, seeds=self.seeds, images=self.images)
         if not self.threats:
             raise SettingError("Expected at least one threat, such as l2:0.5, but got none.")
         if len(self.rivals) < 2:

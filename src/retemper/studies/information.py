@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from retemper.attacks.ascent import at_least_one
 from retemper.data import load
 from retemper.environment import describe
 from retemper.errors import SettingError
@@ -61,9 +62,13 @@ class Study:
     profiled: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("base_epochs", "epochs", "seeds", "images", "profiled"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
+        at_least_one(
+            base_epochs=self.base_epochs,
+            epochs=self.epochs,
+            seeds=self.seeds,
+            images=self.images,
+            profiled=self.profiled,
+        )
         if not self.models or not self.threats:
             raise SettingError("Expected one network and one threat at least, but got none.")
         if 1 + len(self.radii) + len(self.weights) < 3:

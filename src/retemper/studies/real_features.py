@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from retemper.attacks.ascent import at_least_one
 from retemper.data import load
 from retemper.environment import describe
-from retemper.errors import DataError, DivergenceError, SettingError
+from retemper.errors import DataError, DivergenceError
 from retemper.files import write_json
 from retemper.information import Spectrum, margin, spectrum
 from retemper.margins import LinearMargin, cross_entropy_limit, fit_margin, hard_margin_svm
@@ -85,9 +86,7 @@ class Study:
     seeds: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "seeds"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
+        at_least_one(epochs=self.epochs, seeds=self.seeds)
 
 
 def run(study: Study, out: Path | str, *, progress: bool = True) -> list[Measured]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from retemper.attacks.ascent import at_least_one
 from retemper.environment import describe
 from retemper.errors import SettingError
 from retemper.evaluation import Claim, Verdict, judge, paired_difference
@@ -53,9 +54,7 @@ class Experiment:
     autoattack: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("base_epochs", "epochs", "seeds", "images"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
+        at_least_one(base_epochs=self.base_epochs, epochs=self.epochs, seeds=self.seeds, images=self.images)
         if not self.models or not self.weights:
             raise SettingError("Expected one network and one weight at least, but got none.")
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from retemper.attacks.ascent import at_least_one
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
@@ -87,8 +88,7 @@ def tune(
         raise SettingError(f"Expected `first` to be a weight above 0, but got {first}.")
     if not 0 <= give_up <= 1:
         raise SettingError(f"Expected `give_up` to be a share in [0, 1], but got {give_up}.")
-    if tries < 1:
-        raise SettingError(f"Expected `tries` to be 1 or more, but got {tries}.")
+    at_least_one(tries=tries, images=images)
     folder = Path(out) if out is not None else None
     split = data.validation.take(images)
 
