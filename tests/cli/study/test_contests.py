@@ -27,6 +27,6 @@ def test_a_contest_prints_the_search_and_a_row_a_rival(
         assert f"{trial['way']}{mark} " in result.output
     for network in written["networks"]:
         share = 100 * sum(network["standing"]["l2:0.5"]) / 20
-        assert f"{share:.1f} ({share:.1f})" in result.output
+        assert f" {share:.1f} " in result.output
     for gain in written["gains"]:
         assert f"{100 * gain['mean']:+.1f}" in result.output

@@ -48,4 +48,5 @@ def contest_table(result: Result) -> Table:
 
 def _seeds(shares: Sequence[np.ndarray]) -> str:
     each = [100 * float(share.mean()) for share in shares]
-    return f"{np.mean(each):.1f} ({' '.join(f'{one:.1f}' for one in each)})"
+    # Below the mean, so that the table fits into a terminal of 80 columns.
+    return f"{np.mean(each):.1f}" + (f"\n({' '.join(f'{one:.1f}' for one in each)})" if len(each) > 1 else "")
