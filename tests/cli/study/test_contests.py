@@ -14,6 +14,7 @@ def test_a_contest_prints_the_search_and_a_row_a_rival(
 ) -> None:
     monkeypatch.setattr(ways, "STEPS", 2)
     monkeypatch.setattr(input_gradient, "ACTIVATIONS", ("relu",))
+    monkeypatch.setattr(input_gradient, "WEIGHTS", (0.03, 0.1))
     monkeypatch.setattr(many_classes, "OPTIMISERS", (("adam", 1e-3), ("sgd", 0.03)))
     options = ["--data", "digits", "--model", "mlp", "--threat", "l2:0.5", "--epochs", "1", "--seeds", "1"]
     options += ["--images", "20", "--out", str(tmp_path), *(["--classes", "3,8"] if study == "input-gradient" else [])]
