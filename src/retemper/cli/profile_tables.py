@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from retemper.cli.plain_table import plain_table
 from retemper.data import Data
 from retemper.information import QUANTITIES, LayerDifference, LayerProfile
 from retemper.information.resampling import Estimate
@@ -80,14 +80,8 @@ def _table(title: str, layers: Sequence[LayerProfile], data: Data, caption: str)
         caption += f" Renyi entropy and effective rank: of the first {compared:,} images."
     caption += f" Note: {data.note}." if data.note else ""
     # As text: names may hold brackets, which rich would take for markup.
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-        title=Text(f"{title}: {wording.count(images, 'test image')}"),
-        caption=Text(caption),
-    )
+    table = plain_table(Text(f"{title}: {wording.count(images, 'test image')}"), Text(caption))
+    table.show_edge = False
     table.add_column("layer", overflow="fold")
     table.add_column("quantity", no_wrap=True)
     return table

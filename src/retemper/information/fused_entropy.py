@@ -26,6 +26,11 @@ def fused_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, 
     return _Entropy.apply(activations)  # type: ignore[no-untyped-call]  # torch gives it no types
 
 
+def entropies(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, " images"]:
+    """The entropy of each image, without a gradient."""
+    return _entropies(activations, None)[0]
+
+
 def plain_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
     """The definition: H = log S - (sum |a| log |a|) / S with S = sum |a|, averaged over images."""
     rows = activations.flatten(1)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from retemper.errors import LayerError
 from retemper.information import gram
+from retemper.information.fused_entropy import entropies
 from retemper.information.layer_profile import QUANTITIES, LayerProfile
 from retemper.information.resampling import Estimate
 
@@ -44,7 +45,7 @@ class LayerStream:
             self._kept_weights.append(weights[:wanted].double())
         self._images += len(rows)
         self._weights += weights.double().sum(0)
-        self._entropies += _entropies(rows).cpu().double() @ weights.double()
+        self._entropies += entropies(rows).cpu().double() @ weights.double()
         self._fired += weights.to(rows.device).T @ (rows > 0).float()
 
     def finish(self) -> LayerProfile:
@@ -78,10 +79,3 @@ class LayerStream:
             active[column] = rates.mean()
             entropy[column] = (torch.special.entr(rates) + torch.special.entr(1 - rates)).mean()
         return active, entropy
-
-
-def _entropies(rows: Float[Tensor, "images units"]) -> Float[Tensor, " images"]:
-    """`activation_entropy` of each image."""
-    sizes = rows.abs()
-    totals = sizes.sum(1, keepdim=True)
-    return torch.special.entr(sizes / torch.where(totals > 0, totals, 1)).sum(1)

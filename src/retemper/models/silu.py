@@ -1,8 +1,8 @@
 """SiLU with fast first and second derivatives: what an input-gradient penalty takes of it.
 
 PyTorch makes the second derivative out of a dozen passes over the whole layer, and its first one is slow in bf16. Here
-each chunk that fits into a core's cache is gone over once: a step with the penalty takes 0.86 of the time
-(`python -m benchmarks penalty`).
+each chunk that fits into a core's cache is gone over once. What a step with the penalty costs: `python -m benchmarks
+penalty`.
 """
 
 from collections.abc import Iterator

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retemper.activations import Layers
+from retemper.attacks.ascent import at_least_one
 from retemper.errors import SettingError
 from retemper.information import MEASURES
 from retemper.objectives.base import Term
@@ -45,8 +46,7 @@ class ActivationEntropy(Term):
     def __post_init__(self) -> None:
         if self.measure not in MEASURES:
             raise SettingError(f"Expected `measure` to be one of {', '.join(MEASURES)}, but got {self.measure!r}.")
-        if self.every < 1:
-            raise SettingError(f"Expected `every` to be 1 or more, but got {self.every}.")
+        at_least_one(every=self.every)
         if self.every > 1 and not MEASURES[self.measure].by_image:
             raise SettingError(
                 f"The measure {self.measure!r} is one of the whole batch, not a mean over images; "
