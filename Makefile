@@ -24,6 +24,7 @@ bench: $(INSTALLED)
 
 bench-peers: $(PEERS)/installed
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m benchmarks peers
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m benchmarks pairs-peer
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -5,10 +5,12 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import alarms, attacks, loop, pairs, peers, penalty, precision, steps
+from benchmarks import alarms, attacks, loop, pairs, pairs_peer, peers, penalty, precision, steps
 from benchmarks.figures import circumstances, print_figures
 
 RATIOS: dict[str, Any] = {"steps": steps, "loop": loop, "precision": precision, "penalty": penalty, "pairs": pairs}
+# This needs what `make bench-peers` installs, so that `all` leaves it out.
+PEER_RATIOS: dict[str, Any] = {"pairs-peer": pairs_peer}
 # These keep what is done under `runs`, and `all` leaves them out: they take from ten minutes to hours.
 TABLES: dict[str, Any] = {"attacks": attacks, "alarms": alarms, "peers": peers}
 
@@ -16,7 +18,9 @@ TABLES: dict[str, Any] = {"attacks": attacks, "alarms": alarms, "peers": peers}
 def main() -> None:
     """List the benchmarks, or run one, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=[*RATIOS, *TABLES, "all"], help="which one (default: list them)")
+    parser.add_argument(
+        "name", nargs="?", choices=[*RATIOS, *PEER_RATIOS, *TABLES, "all"], help="which one (default: list them)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--repeats", type=int, default=30, help="pairs of measurements (default: 30)")
     parser.add_argument(
@@ -27,7 +31,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.name is None:
-        for name, module in (RATIOS | TABLES).items():
+        for name, module in (RATIOS | PEER_RATIOS | TABLES).items():
             print(f"{name:10} {(module.__doc__ or '').splitlines()[0]}")
         return
     if arguments.name in TABLES:
@@ -36,7 +40,7 @@ def main() -> None:
         found = table.run(part - 1, parts)
         print(json.dumps([asdict(row) for row in found], indent=1) if arguments.json else table.table(found))
         return
-    chosen = RATIOS if arguments.name == "all" else {arguments.name: RATIOS[arguments.name]}
+    chosen = RATIOS if arguments.name == "all" else {arguments.name: (RATIOS | PEER_RATIOS)[arguments.name]}
     figures = [figure for module in chosen.values() for figure in module.run(arguments.repeats)]
     if arguments.json:
         print(json.dumps({**circumstances(), "figures": [asdict(figure) for figure in figures]}, indent=1))

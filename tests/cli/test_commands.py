@@ -60,6 +60,22 @@ def test_evaluate_prints_and_writes_the_same_figures(trained: Path, tmp_path: Pa
     assert "An attack that fails proves nothing" in " ".join(result.output.split())
 
 
+def test_a_table_is_trained_on_and_evaluated_as_images_are(tmp_path: Path) -> None:
+    data = ("--data", "breast-cancer", "--no-progress")
+    result = run("train", *data, "--model", "mlp", "--epochs", "10", "--batch-size", "32", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    written = tmp_path / "figures.json"
+    result = run(
+        "evaluate", str(tmp_path / "model.safetensors"), *data, "--threat", "linf:0.02,0.3", "--attacks", "apgd-ce",
+        "--steps", "10", "--json", str(written), "--report", str(tmp_path / "page.html"),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    figures = json.loads(written.read_text())
+    near, far = (found["accuracy"] for found in figures["robustness"])
+    assert figures["clean"]["accuracy"] > 0.9
+    assert figures["clean"]["accuracy"] > near > 0.5 > far
+
+
 def test_profile_shows_every_layer(trained: Path) -> None:
     result = run("profile", str(trained / "model.safetensors"), "--images", "50")
     assert result.exit_code == 0, result.output

@@ -6,6 +6,9 @@ import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from PIL import Image as Pillow
+from sklearn.datasets import load_breast_cancer
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import MinMaxScaler
 from torch.utils.data import TensorDataset
 
 from retemper.data import load
@@ -41,6 +44,19 @@ def test_digits_have_a_test_split_that_no_seed_changes() -> None:
     assert [len(data.train), len(data.validation), len(data.test)] == [1078, 120, 599]
     assert torch.equal(data.test.inputs, other.test.inputs)
     assert load("digits").fingerprint() == data.fingerprint() != other.fingerprint()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_breast_cancer_is_scaled_by_what_is_trained_on_alone(seed: int) -> None:
+    data = load("breast-cancer", seed=seed)
+    assert (data.name, data.shape, data.classes, data.note) == ("breast-cancer", (30,), ("malignant", "benign"), "")
+    table = load_breast_cancer()
+    rest, test = train_test_split(np.arange(569), test_size=1 / 3, random_state=0, stratify=table.target)
+    train, validation = train_test_split(rest, test_size=0.1, random_state=seed, stratify=table.target[rest])
+    scaler = MinMaxScaler(clip=True).fit(table.data[train])
+    for split, rows in ((data.train, train), (data.validation, validation), (data.test, test)):
+        assert split.labels.tolist() == table.target[rows].tolist()
+        np.testing.assert_allclose(split.inputs.numpy(), scaler.transform(table.data[rows]), atol=1e-6)
 
 
 def test_image_folder_is_read(tmp_path: Path) -> None:
@@ -142,10 +158,11 @@ def test_arguments_reach_the_division(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("minst", "called 'minst'; did you mean mnist"),
+        ("breast_cancer", "did you mean breast-cancer"),
         ("CIFAR-10", "did you mean cifar10"),
         (
             "imagenet",
-            r"called 'imagenet'. Expected one of \['digits', 'mnist', 'cifar10'\].*anything with a slash",
+            r"called 'imagenet'. Expected one of \['digits', 'breast-cancer', 'mnist', 'cifar10'\], .*with a slash",
         ),
         ("./nowhere", "no file or folder .*nowhere; check the path"),
         ("/nowhere/set", "no file or folder /nowhere/set"),
@@ -170,6 +187,7 @@ def test_file_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     [
         ("digits", {"test": TORCH_SET}, "`test` goes with a torch Dataset"),
         ("digits", {"label_column": "y"}, "`label_column` are for tables, and digits is none"),
+        ("breast-cancer", {"image_column": "x"}, "are for tables, and breast-cancer is none"),
         (TORCH_SET, {"image_column": "x"}, "a torch Dataset is none"),
         ("digits", {"validation": 1.0}, "share between 0 and 1"),
         ("digits", {"classes": ["1"]}, "two or more"),

@@ -3,10 +3,11 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from retemper.attacks.ascent import Extra, ascend, at_least_one, check_batch, look, surroundings
+from retemper.attacks.ascent import Extra, ascend, check_batch, look, surroundings
 from retemper.attacks.climb import Climb, checkpoints
 from retemper.attacks.found import Found
 from retemper.attacks.losses import LossFunction, named
+from retemper.checks import at_least_one
 from retemper.noise import Noise
 from retemper.threats import Threat
 

@@ -109,10 +109,3 @@ def check_batch(inputs: Float[Tensor, "images *shape"], labels: Int[Tensor, " im
             f"Expected `labels` to be {len(inputs)} class numbers of torch.int64, one an input and none below 0, but "
             f"got shape {tuple(labels.shape)} of {labels.dtype}."
         )
-
-
-def at_least_one(**numbers: int) -> None:
-    """Raise a SettingError for the first number below one."""
-    for name, number in numbers.items():
-        if number < 1:
-            raise SettingError(f"Expected `{name}` to be 1 or more, but got {number}.")

@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from retemper.attacks.ascent import ascend, at_least_one, check_batch, look, surroundings
+from retemper.attacks.ascent import ascend, check_batch, look, surroundings
 from retemper.attacks.losses import margin
 from retemper.attacks.nearest import Nearest, bisect
 from retemper.attacks.planes import Plane, nearest_plane, rivals
 from retemper.attacks.projection import way_onto_plane
+from retemper.checks import at_least_one
 from retemper.noise import Noise
 from retemper.threats import Threat, per_image
 

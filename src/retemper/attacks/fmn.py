@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from retemper.attacks.ascent import Ascent, ascend, at_least_one, check_batch, look, surroundings
+from retemper.attacks.ascent import Ascent, ascend, check_batch, look, surroundings
 from retemper.attacks.losses import margin, named
 from retemper.attacks.nearest import Nearest, bisect
 from retemper.attacks.planes import dual_norm
+from retemper.checks import at_least_one
 from retemper.errors import SettingError
 from retemper.noise import Noise
 from retemper.threats import L2, Linf, Threat, per_image

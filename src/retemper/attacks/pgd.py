@@ -3,9 +3,10 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from retemper.attacks.ascent import ascend, at_least_one, check_batch, look, surroundings
+from retemper.attacks.ascent import ascend, check_batch, look, surroundings
 from retemper.attacks.found import Found
 from retemper.attacks.losses import named
+from retemper.checks import at_least_one
 from retemper.errors import SettingError
 from retemper.noise import Noise
 from retemper.threats import Threat

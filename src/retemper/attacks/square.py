@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from retemper.attacks.ascent import at_least_one, check_batch, look, surroundings
+from retemper.attacks.ascent import check_batch, look, surroundings
 from retemper.attacks.found import Found
 from retemper.attacks.losses import named
 from retemper.attacks.windows import odd_side_of, repaint, reweigh, side_of, stripes, tiles
+from retemper.checks import at_least_one
 from retemper.errors import SettingError
 from retemper.noise import Noise
 from retemper.threats import Linf, Threat, per_image

@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from retemper.attacks.apgd import apgd
-from retemper.attacks.ascent import at_least_one, check_batch, look, surroundings
+from retemper.attacks.ascent import check_batch, look, surroundings
 from retemper.attacks.found import Found
 from retemper.attacks.losses import named
 from retemper.attacks.square import square
+from retemper.checks import at_least_one
 from retemper.noise import Noise
 from retemper.threats import Threat
 

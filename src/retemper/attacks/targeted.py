@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from retemper.attacks.ascent import ascend, at_least_one, check_batch, surroundings
+from retemper.attacks.ascent import ascend, check_batch, surroundings
 from retemper.attacks.climb import Climb, checkpoints
 from retemper.attacks.losses import TargetedLoss, named_targeted
 from retemper.attacks.planes import rivals
+from retemper.checks import at_least_one
 from retemper.errors import SettingError
 from retemper.noise import Noise
 from retemper.threats import Threat

@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from retemper.attacks.ascent import ascend, at_least_one, check_batch, look, surroundings
+from retemper.attacks.ascent import ascend, check_batch, look, surroundings
 from retemper.attacks.found import Found
 from retemper.attacks.losses import named
+from retemper.checks import at_least_one
 from retemper.errors import ModelError
 from retemper.models import logits
 from retemper.noise import Noise

@@ -10,8 +10,8 @@ from retemper.errors import SettingError
 Data = Annotated[
     str,
     typer.Option(
-        help="Data set: `digits` (comes with a dependency), `mnist`, `cifar10`, a Hugging Face Hub id such as "
-        "`ylecun/mnist`, a local parquet or image folder, an .npz or .safetensors file."
+        help="Data set: `digits` and `breast-cancer` (come with a dependency), `mnist`, `cifar10`, a Hugging Face Hub "
+        "id such as `ylecun/mnist`, a local parquet or image folder, an .npz or .safetensors file."
     ),
 ]
 Classes = Annotated[

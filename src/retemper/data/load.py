@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from retemper.data.arrays import read_arrays
+from retemper.data.breast_cancer import read_breast_cancer
 from retemper.data.cache import cached, files_identity
 from retemper.data.digits import read_digits
 from retemper.data.divide import check_settings, divide
 from retemper.data.found import Found
 from retemper.data.hub import open_hub, open_local
+from retemper.data.scaling import scaled
 from retemper.data.splits import Data
 from retemper.data.tables import read_tables
 from retemper.data.torch_dataset import Dataset, read_torch_datasets
@@ -39,6 +41,8 @@ def load(
     A source is one of
 
     - `"digits"`: 1,797 real images of 8x8 that scikit-learn carries, so nothing is downloaded;
+    - `"breast-cancer"`: 569 tumours, malignant or benign, by 30 features, likewise; each feature goes from its minimum
+      over the train split, 0, to its maximum there, 1, and is clipped to that in the others;
     - `"mnist"` or `"cifar10"`: the folder of that name in `$RETEMPER_DATA`, else the Hugging Face Hub;
     - a Hub id with a slash, such as `"ylecun/mnist"`;
     - a folder of parquet or csv files, or of images (`train/cat/1.png`); one .parquet or .csv file;
@@ -50,7 +54,8 @@ def load(
 
     - no validation: the share `validation`, seeded by `seed`;
     - validation but no test (as ImageNet): its validation is the test split, and ours is split off train;
-    - only train (as the digits): a third becomes the test split, always the same whatever `seed` is.
+    - only train (as the two that scikit-learn carries): a third becomes the test split, always the same whatever
+      `seed` is.
 
     Images are decoded once and kept in `$RETEMPER_CACHE`, else `$XDG_CACHE_HOME/retemper`, else
     `~/.cache/retemper`.
@@ -80,6 +85,9 @@ def load(
     if source == "digits":
         _refuse_columns(image_column, label_column, source)
         return divide(source, read_digits(), classes, validation, seed)
+    if source == "breast-cancer":
+        _refuse_columns(image_column, label_column, source)
+        return scaled(divide(source, read_breast_cancer(), classes, validation, seed))
     path = _path(source)
     if path is None:
         found = _from_hub(_ALIASES.get(str(source), str(source)), image_column, label_column)
@@ -106,7 +114,7 @@ def _path(source: str | Path) -> Path | None:
     if isinstance(source, Path) or text.startswith((".", "/", "~")) or path.suffix in _ARRAY_FILES + _TABLE_FILES:
         raise DataError(f"There is no file or folder {path}; check the path.")
     if "/" not in text:
-        known = ["digits", *_ALIASES]
+        known = ["digits", "breast-cancer", *_ALIASES]
         close = difflib.get_close_matches(text.lower(), known)
         raise DataError(
             f"There is no data set, file or folder called {text!r}"

@@ -7,8 +7,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from retemper.attacks import apgd, apgd_from_square, apgd_targeted, deepfool, fab, fmn, pgd, square, transfer
-from retemper.attacks.ascent import at_least_one
 from retemper.attacks.targeted import Stage
+from retemper.checks import at_least_one
 from retemper.errors import SettingError
 from retemper.evaluation.adaptive import adaptive
 from retemper.objectives import Objective

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.attacks import fmn
-from retemper.attacks.ascent import at_least_one
+from retemper.checks import at_least_one
 from retemper.data import Split
 from retemper.data.hashing import content_hash
 from retemper.errors import ModelError, SettingError

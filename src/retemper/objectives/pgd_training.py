@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from retemper.attacks.ascent import ascend, at_least_one, check_batch, surroundings
+from retemper.attacks.ascent import ascend, check_batch, surroundings
 from retemper.attacks.losses import cross_entropy
+from retemper.checks import at_least_one
 from retemper.data import Split
 from retemper.errors import SettingError
 from retemper.noise import Noise

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from retemper.attacks.ascent import at_least_one
+from retemper.checks import at_least_one
 from retemper.environment import describe
 from retemper.errors import SettingError
 from retemper.evaluation.intervals import Interval, paired_difference

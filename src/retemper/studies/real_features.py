@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from retemper.attacks.ascent import at_least_one
+from retemper.checks import at_least_one
 from retemper.data import load
 from retemper.environment import describe
 from retemper.errors import DataError, DivergenceError

@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from retemper.attacks.apgd import apgd
-from retemper.attacks.ascent import at_least_one, check_batch, surroundings
+from retemper.attacks.ascent import check_batch, surroundings
 from retemper.attacks.losses import LOSSES
+from retemper.checks import at_least_one
 from retemper.evaluation.alarms.alarm import Alarm
 from retemper.evaluation.alarms.answers import Answer, answers
 from retemper.evaluation.alarms.sound import sound
