@@ -24,22 +24,45 @@ def loop(rows: list[list[float]]) -> float:
 @pytest.mark.parametrize(
     ("layers", "stops"), [("all", (2, 4)), ("3", (4,)), (nn.Linear, (1, 3, 5)), (["1", "4"], (2, 5))]
 )
-def test_it_is_the_sum_over_layers_of_the_mean_over_images(
+def test_it_is_the_mean_over_layers_of_the_share_of_the_largest_entropy(
     layers: Layers, stops: tuple[int, ...], network: Callable[[int], nn.Sequential], batch: Callable[[int], Any]
 ) -> None:
     model, (inputs, labels) = network(3), batch(3)
-    expected = sum(loop(model[:stop](inputs).tolist()) for stop in stops)
+    outputs = [model[:stop](inputs).tolist() for stop in stops]
+    expected = sum(loop(rows) / math.log(len(rows[0])) for rows in outputs) / len(outputs)
     assert ActivationEntropy(layers)(model, inputs, labels).item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_every_measure_is_summed_over_layers(
+def test_every_measure_counts_by_its_share_of_its_maximum(
     measure: str, network: Callable[[int], nn.Sequential], batch: Callable[[int], Any]
 ) -> None:
     model, (inputs, labels) = network(3), batch(3)
+    found, maximum = MEASURES[measure].entropy, MEASURES[measure].maximum
     outputs = [model[:2](inputs), model[:4](inputs)]
-    expected = sum(MEASURES[measure].entropy(output).item() for output in outputs)
+    expected = sum(found(output).item() / maximum(*output.shape) for output in outputs) / 2
     assert ActivationEntropy(measure=measure)(model, inputs, labels).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("widths", [(7,), (7, 300), (300, 7, 40, 1000)])
+def test_a_network_that_keeps_all_it_can_has_1_whatever_its_width_and_depth(widths: tuple[int, ...]) -> None:
+    layers: list[nn.Module] = []
+    for before, after in zip((5, *widths), widths, strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+        nn.init.ones_(layers[-2].weight)
+        nn.init.zeros_(layers[-2].bias)
+    model = nn.Sequential(*layers, nn.Linear(widths[-1], 3)).double()
+    loss = ActivationEntropy()(model, torch.rand(4, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 0]))
+    assert loss.item() == pytest.approx(1, rel=1e-12)
+
+
+def test_a_layer_that_can_keep_nothing_counts_0() -> None:
+    model = nn.Sequential(nn.Linear(5, 1), nn.Sigmoid(), nn.Linear(1, 3))
+    loss = ActivationEntropy()(model, torch.rand(4, 5), torch.tensor([0, 1, 2, 0]))
+    loss.backward()
+    assert loss == 0
+    alone = ActivationEntropy(measure="renyi")(model, torch.rand(1, 5), torch.tensor([0]))
+    assert alone == 0
 
 
 def test_an_unknown_measure_is_an_error_that_lists_them() -> None:

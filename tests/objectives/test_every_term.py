@@ -19,6 +19,7 @@ from retemper.objectives import (
     Objective,
     PGDTraining,
     Term,
+    WarmUp,
 )
 from retemper.threats import Linf
 
@@ -31,12 +32,15 @@ SMOOTH = [
     Differential(),
     *[ActivationEntropy(measure=measure) for measure in ("activation", "softmax", "renyi")],
     *INPUT_GRADIENTS,
+    WarmUp(ActivationEntropy(), 0.5),
+    WarmUp(InputGradient(), 0.5),
 ]
 EVERY = [*SMOOTH, ActivationEntropy(measure="unit")]
 OBJECTIVES = [
     *[CrossEntropy() + 0.01 * ActivationEntropy(measure=measure) for measure in MEASURES],
     Differential() + 0.01 * InputGradient(),
     CrossEntropy() + 0.05 * InputGradient("loss", "l1", squared=False),
+    CrossEntropy() + 0.01 * WarmUp(InputGradient("loss", "l1"), 0.5),
     PGDTraining(Linf(0.05), steps=2),
 ]
 

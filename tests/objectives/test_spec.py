@@ -12,6 +12,7 @@ from retemper.objectives import (
     Mimic,
     Objective,
     PGDTraining,
+    WarmUp,
     as_spec,
     differential_training,
     entropic_retraining,
@@ -44,6 +45,11 @@ def test_a_single_term_is_a_sum_of_one() -> None:
 def test_of_pgd_training_the_inner_terms_are_told() -> None:
     inner = CrossEntropy() + 0.5 * InputGradient()
     assert as_spec(PGDTraining(Linf(0.1), inner)) == as_spec(inner)
+
+
+def test_of_what_warmed_up_the_whole_term_is_told() -> None:
+    warmed = CrossEntropy() + 0.5 * WarmUp(InputGradient("loss"), 0.2)
+    assert as_spec(warmed) == as_spec(CrossEntropy() + 0.5 * InputGradient("loss"))
 
 
 def test_what_json_cannot_hold_and_unknown_terms_are_not_told() -> None:

@@ -10,8 +10,9 @@ from retemper.objectives.input_gradient import InputGradient
 from retemper.objectives.mimic import Mimic
 from retemper.objectives.pairs import pair_loss
 from retemper.objectives.pgd_training import PGDTraining
-from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, preset
+from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, mimicking, preset
 from retemper.objectives.spec import as_spec, from_spec
+from retemper.objectives.warm_up import WarmUp
 
 __all__ = [
     "PRESETS",
@@ -26,12 +27,14 @@ __all__ = [
     "PGDTraining",
     "Preset",
     "Term",
+    "WarmUp",
     "WeightedSum",
     "as_spec",
     "differential_training",
     "entropic_retraining",
     "fit_biases",
     "from_spec",
+    "mimicking",
     "pair_loss",
     "preset",
 ]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retemper.activations import Layers
-from retemper.attacks.ascent import at_least_one
+from retemper.checks import at_least_one
 from retemper.errors import SettingError
 from retemper.information import MEASURES
 from retemper.objectives.base import Term
@@ -17,11 +17,13 @@ from retemper.objectives.forward import ForwardPass
 
 @dataclass(frozen=True)
 class ActivationEntropy(Term):
-    """The sum over layers l of H(A_l), with A_l the layer's output for a batch of original inputs.
+    """The mean over layers l of H(A_l) / max H_l, with A_l the layer's output for a batch of original inputs.
 
-    A positive weight asks the layers to keep less. Our reading of Sperl & Böttinger 2020 (2008.03072): the
-    source names neither the measure nor the layers. Layers with weights of their own are terms of their own:
-    `0.1 * ActivationEntropy("conv*_act") + 0.02 * ActivationEntropy("dense*_act")`.
+    A positive weight asks the layers to keep less. In [0, 1] whatever the width and the depth, so that a weight means
+    the same on any network: what it costs in cross-entropy to keep all that can be kept. Our reading of Sperl &
+    Böttinger 2020 (2008.03072): the source names neither the measure nor the layers, and the scale is ours. Layers with
+    weights of their own are terms of their own:
+    `1.0 * ActivationEntropy("conv*_act") + 0.2 * ActivationEntropy("dense*_act")`.
 
     With `every=n` a model in training mode is measured on every n-th image of the batch, from a random one of the
     first n on, which takes less time and memory. In expectation that is the value on all images, whatever the batch
@@ -59,15 +61,16 @@ class ActivationEntropy(Term):
         return self.layers
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
-        """The sum of the layers' entropies, in nats."""
-        entropy, outputs = MEASURES[self.measure].entropy, list(forward.activations(self.layers).values())
+        """The mean share of its maximum that each layer's entropy has, in [0, 1]."""
+        measure, outputs = MEASURES[self.measure], list(forward.activations(self.layers).values())
         every = min(self.every, *map(len, outputs)) if self.every > 1 and forward.model.training else 1
-        if every == 1:
-            return torch.stack([entropy(output) for output in outputs]).sum()
-        first = int(torch.randint(every, ()))  # on the CPU whatever the device, so that nothing waits for it
-        entropies = []
+        first = int(torch.randint(every, ())) if every > 1 else 0  # on the CPU, so that nothing waits for the device
+        shares = []
         for output in outputs:
-            chosen = every_nth(output, first, every)
+            chosen = every_nth(output, first, every) if every > 1 else output
             # Where the images do not divide evenly, some draws have one more: each counts by how many it has.
-            entropies.append(entropy(chosen) * (len(chosen) * every / len(output)))
-        return torch.stack(entropies).sum()
+            entropy = measure.entropy(chosen) * (len(chosen) * every / len(output))
+            maximum = measure.maximum(len(output), output[0].numel())
+            # A single unit, or a single image where it is images that differ, can only have an entropy of 0.
+            shares.append(entropy / maximum if maximum > 0 else 0 * entropy)
+        return torch.stack(shares).mean()

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -62,8 +62,15 @@ class Objective(ABC):
 class Term(Objective):
     """One summand. Subclasses say what they need of the forward pass, so that nothing else is computed."""
 
-    name: ClassVar[str]
-    differentiates_inputs: ClassVar[bool] = False
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """In histories and specifications."""
+
+    @property
+    def differentiates_inputs(self) -> bool:
+        """Whether the term reads a gradient by the inputs."""
+        return False
 
     @property
     def recorded_layers(self) -> Layers | None:
@@ -128,6 +135,7 @@ class WeightedSum(Objective):
                 labels,
                 [term.recorded_layers for _, term in self.terms if term.recorded_layers is not None],
                 differentiable_inputs=differentiable,
+                progress=progress,
             )
             for weight, term in self.terms:
                 name = term.name

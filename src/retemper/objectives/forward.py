@@ -27,6 +27,7 @@ class ForwardPass:
         layers: selections of layers to record, those of the terms that read activations.
         differentiable_inputs: keep the graph back to the inputs, for `input_gradient`; inputs that require a
             gradient are taken as they are, so that an attack's own gradient reaches them through the terms.
+        progress: the share of the training that is done, in [0, 1], for what warms up.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class ForwardPass:
         layers: Sequence[Layers] = (),
         *,
         differentiable_inputs: bool = False,
+        progress: float = 1.0,
     ) -> None:
-        self.model, self.labels = model, labels
+        self.model, self.labels, self.progress = model, labels, progress
         leaf = differentiable_inputs and not inputs.requires_grad
         self.inputs = inputs.detach().requires_grad_() if leaf else inputs
         with contextlib.ExitStack() as stack:

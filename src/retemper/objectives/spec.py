@@ -12,6 +12,7 @@ from retemper.objectives.differential import Differential
 from retemper.objectives.input_gradient import InputGradient
 from retemper.objectives.mimic import Mimic
 from retemper.objectives.pgd_training import PGDTraining
+from retemper.objectives.warm_up import WarmUp
 
 TERMS: dict[str, Any] = {
     term.name: term for term in (ActivationEntropy, CrossEntropy, Differential, InputGradient, Mimic)
@@ -21,7 +22,8 @@ TERMS: dict[str, Any] = {
 def as_spec(objective: Objective) -> list[dict[str, Any]] | None:
     """The terms of an objective with their weights, as JSON holds them; None for an objective of unknown terms.
 
-    Of `PGDTraining`, the terms of what it wraps: what an attack that knows the training may climb.
+    Of `PGDTraining`, the terms of what it wraps, and of `WarmUp`, the term: what an attack that knows the training may
+    climb, as it was at the end.
 
     >>> as_spec(CrossEntropy() + 0.5 * InputGradient(norm="l1", squared=False))[1]
     {'weight': 0.5, 'term': 'input-gradient', 'of': 'scores', 'norm': 'l1', 'squared': False}
@@ -32,8 +34,9 @@ def as_spec(objective: Objective) -> list[dict[str, Any]] | None:
         objective = WeightedSum(((1.0, objective),))
     if not isinstance(objective, WeightedSum):
         return None
-    spec = [{"weight": weight, "term": term.name} | _fields(term) for weight, term in objective.terms]
-    known = all(type(term) is TERMS.get(term.name) and _is_plain(_fields(term)) for _, term in objective.terms)
+    terms = [(weight, term.term if isinstance(term, WarmUp) else term) for weight, term in objective.terms]
+    spec = [{"weight": weight, "term": term.name} | _fields(term) for weight, term in terms]
+    known = all(type(term) is TERMS.get(term.name) and _is_plain(_fields(term)) for _, term in terms)
     return spec if known else None
 
 

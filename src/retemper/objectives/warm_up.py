@@ -1,0 +1,55 @@
+"""A term that comes in slowly."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from retemper.activations import Layers
+from retemper.errors import SettingError
+from retemper.objectives.base import Term
+from retemper.objectives.forward import ForwardPass
+
+
+@dataclass(frozen=True)
+class WarmUp(Term):
+    """A term whose weight rises in a straight line from 0, over the first part of a training.
+
+    `CrossEntropy() + 1.25 * WarmUp(ActivationEntropy(), over=0.2)` has all of the weight from a fifth of the steps on.
+    Outside of `retrain`, where nobody says how far the training is, it has all of it at once.
+
+    Args:
+        term: any other.
+        over: the share of the training's steps, in (0, 1].
+
+    Raises:
+        SettingError: `over` is out of range, or `term` is no term.
+    """
+
+    term: Term
+    over: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.term, Term):
+            raise SettingError(f"Expected a term to warm up, such as ActivationEntropy(), but got {self.term!r}.")
+        if not 0 < self.over <= 1:
+            raise SettingError(f"Expected `over` to be a share of the training in (0, 1], but got {self.over}.")
+
+    @property
+    def name(self) -> str:
+        """That of the term: in histories it is the same part of the loss."""
+        return self.term.name
+
+    @property
+    def differentiates_inputs(self) -> bool:
+        """Whether the term does."""
+        return self.term.differentiates_inputs
+
+    @property
+    def recorded_layers(self) -> Layers | None:
+        """Those of the term."""
+        return self.term.recorded_layers
+
+    def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
+        """The term by the share of its weight that it has by now."""
+        return min(1.0, forward.progress / self.over) * self.term.value(forward)
