@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from retemper.data import Data, load
 from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
 from retemper.models import create, predict
 from retemper.models import load as load_model
-from retemper.objectives import CrossEntropy, InputGradient, WeightedSum
+from retemper.objectives import CrossEntropy, ForwardPass, InputGradient, WeightedSum
 from retemper.threats import L2, Linf
 from retemper.training import retrain
-from retemper.tuning import Tuned, tune, weight
+from retemper.tuning import Tuned, score, tune
 
 THREATS = [Linf(0.1), L2(0.5)]
 
@@ -39,7 +39,7 @@ def trained(data: Data) -> nn.Module:
 
 
 def run(model: nn.Module, data: Data, objective: Callable[[float], WeightedSum] = penalised, **settings: Any) -> Tuned:
-    return tune(model, data, objective, THREATS, images=40, epochs=2, progress=False, **settings)
+    return tune(model, data, objective, THREATS, images=40, progress=False, **{"epochs": 2, **settings})
 
 
 def measured(model: nn.Module, data: Data) -> tuple[float, float]:
@@ -49,7 +49,7 @@ def measured(model: nn.Module, data: Data) -> tuple[float, float]:
         model,
         data.validation.take(40),
         THREATS,
-        attacks=plan(weight.ATTACKS, steps=weight.STEPS),
+        attacks=plan(score.ATTACKS, steps=score.STEPS),
         alarms=False,
         progress=False,
     )
@@ -90,13 +90,43 @@ def test_a_model_that_only_loses_is_left_as_it_was(trained: nn.Module, data: Dat
         assert torch.equal(ours, theirs)
 
 
+class Explodes(CrossEntropy):
+    def value(self, forward: ForwardPass) -> Tensor:
+        return super().value(forward) * float("nan")
+
+
+def test_a_weight_that_makes_the_loss_nan_is_a_failed_try(trained: nn.Module, data: Data, tmp_path: Path) -> None:
+    model = copy.deepcopy(trained)
+
+    def objective(size: float) -> WeightedSum:
+        return penalised(size) if size < 50 else 1.0 * Explodes()
+
+    tuned = run(model, data, objective, tries=2, first=100.0, give_up=0.5, out=tmp_path)
+    assert [(trial.clean, trial.robust) for trial in tuned.trials[1:2]] == [(0.0, 0.0)]
+    assert tuned.trials[2].weight == pytest.approx(100 / 3)
+    assert tuned.weight in (0, tuned.trials[2].weight)
+
+
+def test_with_patience_each_weight_counts_by_its_best_epoch(trained: nn.Module, data: Data, tmp_path: Path) -> None:
+    model = copy.deepcopy(trained)
+    tuned = run(model, data, tries=1, first=3.0, give_up=0.03, epochs=6, patience=2, out=tmp_path)
+    history = json.loads((tmp_path / "weight 3" / "training.json").read_text())["history"]
+    scores = [row["score"] for row in history]
+    best = scores.index(max(scores))
+    trial = tuned.trials[1]
+    assert trial.clean == history[best]["validation_accuracy"]
+    floor = tuned.trials[0].clean - 0.03
+    assert scores[best] == pytest.approx(trial.robust if trial.clean >= floor else trial.clean - 1)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"first": 0.0}, "`first` to be a weight above 0, but got 0"),
         ({"give_up": 1.5}, "`give_up` to be a share"),
         ({"tries": 0}, "`tries` to be 1 or more"),
-        ({"patience": 3}, "no setting 'patience'"),
+        ({"patience": 0}, "`patience` to be 1 or more"),
+        ({"momentum": 3}, "no setting 'momentum'"),
     ],
 )
 def test_bad_settings_are_refused(trained: nn.Module, data: Data, settings: dict[str, Any], message: str) -> None:

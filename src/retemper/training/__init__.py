@@ -3,7 +3,9 @@
 from retemper.training.fit import check_fit
 from retemper.training.fresh import fresh
 from retemper.training.optimisers import OPTIMISERS, SCHEDULES
-from retemper.training.run import Training, retrain
+from retemper.training.results import Training
+from retemper.training.run import retrain
 from retemper.training.settings import Settings
+from retemper.training.stopping import Stopping
 
-__all__ = ["OPTIMISERS", "SCHEDULES", "Settings", "Training", "check_fit", "fresh", "retrain"]
+__all__ = ["OPTIMISERS", "SCHEDULES", "Settings", "Stopping", "Training", "check_fit", "fresh", "retrain"]

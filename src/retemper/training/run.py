@@ -1,10 +1,8 @@
 """Retraining a model: from whatever weights it has, on whatever device there is, resumable."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +10,22 @@ from accelerate import Accelerator
 from torch import nn
 
 from retemper.data import Data
-from retemper.errors import CheckpointError, SettingError
-from retemper.files import read_json, write_json, write_text
-from retemper.models import predict, save
+from retemper.errors import SettingError
+from retemper.models import predict
 from retemper.models.hashing import weights_hash
 from retemper.models.layout import channels_last, channels_last_pays
-from retemper.objectives import Objective, as_spec
+from retemper.objectives import Objective
 from retemper.progress import progress_line
 from retemper.training import optimisers
-from retemper.training.checkpoints import Checkpoints, History
+from retemper.training.checkpoints import Checkpoints
 from retemper.training.epoch import steps_per_epoch, train_epoch
 from retemper.training.fit import check_fit
 from retemper.training.precision import resolve
+from retemper.training.results import Training, finished, write_end, write_history
 from retemper.training.settings import Settings
+from retemper.training.stopping import BestWeights, Stopping, best_epoch
 
 EVALUATION_BATCH = 512
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a run did.
-
-    Attributes:
-        history: for each epoch the mean loss and its terms, the last learning rate, the seconds that its
-            steps took, and the validation accuracy in [0, 1].
-        identity: what the run was: objective, settings, data and first weights.
-    """
-
-    history: History
-    identity: dict[str, Any]
-
-    @property
-    def seconds(self) -> float:
-        """What all steps took, without validation and checkpoints."""
-        return sum(row["seconds"] for row in self.history)
 
 
 def retrain(
@@ -55,6 +35,7 @@ def retrain(
     *,
     out: Path | str | None = None,
     resume: bool = True,
+    stopping: Stopping | None = None,
     trackers: Sequence[str] = (),
     progress: bool = True,
     label: str = "training",
@@ -72,6 +53,7 @@ def retrain(
         objective: such as `CrossEntropy() + 0.1 * ActivationEntropy()`.
         out: the folder of the run; None writes nothing.
         resume: go on from what is in `out`; False starts over.
+        stopping: end early when a score on validation data no longer rises, with the weights of the best epoch.
         trackers: of Accelerate, such as "tensorboard", beside the CSV.
         progress: show one line that says where it is.
         label: what that line is called.
@@ -97,9 +79,12 @@ def retrain(
         "data": data.fingerprint(),
         "start": weights_hash(model),
     }
-    if folder is not None and resume and (finished := _finished(folder, identity, model)) is not None:
-        return finished
+    if stopping is not None:
+        identity["stopping"] = stopping.identity
+    if folder is not None and resume and (ended := finished(folder, identity, model)) is not None:
+        return ended
     checkpoints = Checkpoints(folder / "checkpoints", identity) if folder is not None else None
+    best = BestWeights(folder / "checkpoints" / "best.safetensors" if folder is not None else None)
     if checkpoints is not None and not resume:
         checkpoints.clear()
 
@@ -113,6 +98,8 @@ def retrain(
         shown = progress and accelerator.is_main_process
         with progress_line(label, chosen.epochs * steps, len(history) * steps, shown=shown) as after_step:
             for epoch in range(len(history), chosen.epochs):
+                if stopping is not None and stopping.is_over(history):
+                    break
                 latest = checkpoints.latest() if checkpoints is not None else None
                 row = train_epoch(
                     accelerator,
@@ -126,20 +113,26 @@ def retrain(
                     kept=f"The last good checkpoint is {latest}." if latest else "There is no checkpoint yet.",
                     after_step=after_step,
                 )
-                if epoch == chosen.epochs - 1:
+                if epoch == chosen.epochs - 1 or stopping is not None:
                     objective.settle(model, data.train)
                 history.append(row | {"validation_accuracy": _accuracy(model, data)})
+                if stopping is not None:
+                    history[-1]["score"] = stopping.score(model)
+                    if best_epoch(history) == epoch:
+                        best.keep(model, write=accelerator.is_main_process)
                 if trackers:
                     accelerator.log(history[-1], step=(epoch + 1) * steps)
                 if folder is not None and checkpoints is not None:
                     checkpoints.save(accelerator, history)
                     if accelerator.is_main_process:
-                        _write_history(folder, history)
+                        write_history(folder, history)
         if trackers:
             accelerator.end_training()
+        if stopping is not None:
+            best.put_back(model)
     training = Training(history, identity)
     if folder is not None and checkpoints is not None and accelerator.is_main_process:
-        _write_end(folder, model, training, objective)
+        write_end(folder, model, training, objective)
         checkpoints.clear()
     return training
 
@@ -183,45 +176,3 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Training | None:
-    """The run that ended here with the same identity, its weights loaded; None where there is none.
-
-    Raises:
-        CheckpointError: another run ended here, or its files are damaged.
-    """
-    if not (folder / "training.json").is_file():
-        return None
-    written = read_json(folder / "training.json")
-    if written.get("identity") != identity:
-        changed = [key for key in identity if written.get("identity", {}).get(key) != identity[key]]
-        raise CheckpointError(
-            f"{folder} holds another finished run: it differs in {', '.join(changed)}. Choose another folder, or "
-            "pass resume=False to replace it."
-        )
-    import safetensors.torch
-
-    try:
-        model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
-    except Exception as error:  # truncated files fail in as many ways as there are readers
-        raise CheckpointError(
-            f"{folder / 'model.safetensors'} is damaged or missing ({error}). Pass resume=False to train again."
-        ) from error
-    return Training(written["history"], identity)
-
-
-def _write_history(folder: Path, history: History) -> None:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, ["epoch", *history[0]], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(history, 1))
-    write_text(folder / "history.csv", table.getvalue())
-
-
-def _write_end(folder: Path, model: nn.Module, training: Training, objective: Objective) -> None:
-    # So that an attack on these weights can follow what they were trained on.
-    spec = as_spec(objective)
-    save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})
-    # Last, since it says that the run has ended.
-    write_json(folder / "training.json", {"identity": training.identity, "history": training.history})

@@ -2,27 +2,22 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from retemper.attacks.ascent import at_least_one
+from retemper.checks import at_least_one
 from retemper.data import Data
-from retemper.errors import SettingError
-from retemper.evaluation import evaluate, plan
+from retemper.errors import DivergenceError, SettingError
 from retemper.files import write_json
-from retemper.models import predict, save
+from retemper.models import save
 from retemper.objectives import Objective, as_spec
 from retemper.threats import Threat
-from retemper.training import retrain
+from retemper.training import Stopping, retrain
+from retemper.tuning.score import RobustScore
 from retemper.tuning.search import Trial, best_of, following
-
-ATTACKS = ("apgd-ce", "apgd-margin")
-STEPS = 10
-BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -49,10 +44,11 @@ def tune(
     objective: Callable[[float], Objective],
     threats: Sequence[Threat],
     *,
-    first: float = 0.05,
+    first: float = 1.0,
     give_up: float = 0.01,
     tries: int = 5,
     images: int = 500,
+    patience: int | None = None,
     out: Path | str | None = None,
     resume: bool = True,
     progress: bool = True,
@@ -73,6 +69,7 @@ def tune(
         give_up: how much clean accuracy may be lost, as a share in [0, 1].
         tries: how many retrainings at most.
         images: validation images that are attacked.
+        patience: end each retraining when so many epochs in a row bring no better score, and take its best epoch.
         out: a folder for the best network, `model.safetensors`, and for every try, so that the same call goes on
             after a kill.
         resume: go on from what is in `out`; False starts over.
@@ -90,42 +87,38 @@ def tune(
         raise SettingError(f"Expected `give_up` to be a share in [0, 1], but got {give_up}.")
     at_least_one(tries=tries, images=images)
     folder = Path(out) if out is not None else None
-    split = data.validation.take(images)
+    score = RobustScore(data, threats, images=images)
 
     def robust(name: str) -> float:
-        found = evaluate(
-            model,
-            split,
-            threats,
-            attacks=plan(ATTACKS, steps=STEPS),
-            alarms=False,
-            out=folder / name / "validation" if folder is not None else None,
-            resume=resume,
-            progress=progress,
-            label=f"{name}: attacking",
-        )
-        return float(np.mean([each.accuracy for each in found.robustness]))
+        place = folder / name / "validation" if folder is not None else None
+        return score.robust(model, out=place, resume=resume, progress=progress, label=f"{name}: attacking")
 
     start = copy.deepcopy(model.state_dict())
-    outputs, labels = predict(model, data.validation.batches(BATCH))
-    trials = [Trial(0.0, float((outputs.argmax(1) == labels).double().mean()), robust("as it was"))]
+    trials = [Trial(0.0, score.clean(model), robust("as it was"))]
     floor = trials[0].clean - give_up
+    stopping = stop_early(replace(score, floor=floor), patience)
     best = start
     for _ in range(tries):
         weight = following(trials, floor, first)
         name = f"weight {weight:.4g}"
         model.load_state_dict(start)
-        training = retrain(
-            model,
-            data,
-            objective(weight),
-            out=folder / name if folder is not None else None,
-            resume=resume,
-            progress=progress,
-            label=f"{name}: training",
-            **settings,
-        )
-        trials.append(Trial(weight, training.history[-1]["validation_accuracy"], robust(name)))
+        try:
+            training = retrain(
+                model,
+                data,
+                objective(weight),
+                out=folder / name if folder is not None else None,
+                resume=resume,
+                stopping=stopping,
+                progress=progress,
+                label=f"{name}: training",
+                **settings,
+            )
+        except DivergenceError:
+            # As bad as can be: the search goes on with smaller weights.
+            trials.append(Trial(weight, 0.0, 0.0))
+            continue
+        trials.append(Trial(weight, training.chosen["validation_accuracy"], robust(name)))
         if best_of(trials, floor) is trials[-1]:
             best = copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
@@ -136,3 +129,8 @@ def tune(
         save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})
         write_json(folder / "tuned.json", tuned.as_json())
     return tuned
+
+
+def stop_early(score: RobustScore, patience: int | None) -> Stopping | None:
+    """Early stopping by that score; None without a patience."""
+    return None if patience is None else Stopping(score, patience, of=repr(score))

@@ -1,0 +1,93 @@
+"""What a run leaves in its folder, and how it is read back."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from retemper.errors import CheckpointError
+from retemper.files import read_json, write_json, write_text
+from retemper.models import save
+from retemper.objectives import Objective, as_spec
+from retemper.training.checkpoints import History
+from retemper.training.stopping import best_epoch
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run did.
+
+    Attributes:
+        history: for each epoch the mean loss and its terms, the last learning rate, the seconds that its
+            steps took, the validation accuracy in [0, 1], and with early stopping the score.
+        identity: what the run was: objective, settings, data and first weights.
+    """
+
+    history: History
+    identity: dict[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        """What all steps took, without validation and checkpoints."""
+        return sum(row["seconds"] for row in self.history)
+
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The epoch whose weights the model has: the best one under early stopping, else the last."""
+        return self.history[best_epoch(self.history) if "score" in self.history[0] else -1]
+
+
+def finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Training | None:
+    """The run that ended here with the same identity, its weights loaded; None where there is none.
+
+    Raises:
+        CheckpointError: another run ended here, or its files are damaged.
+    """
+    if not (folder / "training.json").is_file():
+        return None
+    written = read_json(folder / "training.json")
+    found = written.get("identity", {})
+    if found != identity:
+        changed = [key for key in {**found, **identity} if found.get(key) != identity.get(key)]
+        raise CheckpointError(
+            f"{folder} holds another finished run: it differs in {', '.join(changed)}. Choose another folder, or "
+            "pass resume=False to replace it."
+        )
+    import safetensors.torch
+
+    try:
+        model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
+    except Exception as error:  # truncated files fail in as many ways as there are readers
+        raise CheckpointError(
+            f"{folder / 'model.safetensors'} is damaged or missing ({error}). Pass resume=False to train again."
+        ) from error
+    return Training(written["history"], identity)
+
+
+def write_history(folder: Path, history: History) -> None:
+    """One row an epoch, as CSV.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ["epoch", *history[0]], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(history, 1))
+    write_text(folder / "history.csv", table.getvalue())
+
+
+def write_end(folder: Path, model: nn.Module, training: Training, objective: Objective) -> None:
+    """The weights, and the record that says that the run has ended.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    # So that an attack on these weights can follow what they were trained on.
+    spec = as_spec(objective)
+    save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})
+    # Last, since it says that the run has ended.
+    write_json(folder / "training.json", {"identity": training.identity, "history": training.history})

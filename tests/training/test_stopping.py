@@ -1,0 +1,141 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from retemper.data import Data
+from retemper.errors import CheckpointError, SettingError
+from retemper.models import Network
+from retemper.models.hashing import weights_hash
+from retemper.objectives import CrossEntropy, differential_training
+from retemper.training import Stopping, retrain, run
+
+
+def noting(scores: list[float], seen: list[str]) -> Callable[[nn.Module], float]:
+    """A score that gives one number after another and notes which weights it was asked about."""
+
+    def score(model: nn.Module) -> float:
+        seen.append(weights_hash(model))
+        return scores[len(seen) - 1]
+
+    return score
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "epochs", "best"),
+    [
+        ([0.1, 0.5, 0.4, 0.3], 2, 4, 1),
+        ([0.1, 0.5, 0.4, 0.6, 0.6, 0.6], 2, 6, 3),
+        ([0.5, 0.5], 1, 2, 0),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6, 5),
+        ([-0.5, -0.7], 1, 2, 0),
+    ],
+)
+def test_it_ends_after_the_patience_with_the_weights_of_the_best_epoch(
+    network: Network, digits: Data, scores: list[float], patience: int, epochs: int, best: int
+) -> None:
+    seen: list[str] = []
+    stopping = Stopping(noting(scores, seen), patience)
+    training = retrain(network, digits, CrossEntropy(), epochs=6, stopping=stopping, progress=False)
+    assert [row["score"] for row in training.history] == scores[:epochs]
+    assert weights_hash(network) == seen[best]
+    assert training.chosen is training.history[best]
+    assert len(set(seen)) == epochs
+
+
+def test_without_it_the_last_epoch_is_the_chosen_one(network: Network, digits: Data) -> None:
+    training = retrain(network, digits, CrossEntropy(), epochs=2, progress=False)
+    assert training.chosen is training.history[-1]
+    assert "score" not in training.history[0]
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("killed_in", [1, 2, 3])
+def test_a_killed_run_goes_on_to_the_same_weights(
+    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int
+) -> None:
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    by_weights: dict[str, float] = {}
+    numbers: Iterator[float] = iter([0.3, 0.6, 0.2, 0.1])
+
+    def score(model: nn.Module) -> float:
+        return by_weights.setdefault(weights_hash(model), next(numbers, -1.0))
+
+    stopping = Stopping(score, patience=2)
+    whole = retrain(network, digits, CrossEntropy(), epochs=5, stopping=stopping, progress=False)
+    wanted = weights_hash(network)
+    epoch = run.train_epoch
+
+    def train_epoch(*args: object, **options: object) -> dict[str, float]:
+        if options["epoch"] == killed_in:
+            raise KilledError
+        return epoch(*args, **options)  # type: ignore[arg-type]
+
+    network.load_state_dict(start)
+    monkeypatch.setattr(run, "train_epoch", train_epoch)
+    with pytest.raises(KilledError):
+        retrain(network, digits, CrossEntropy(), epochs=5, stopping=stopping, out=tmp_path, progress=False)
+    monkeypatch.undo()
+    network.load_state_dict(start)
+    again = retrain(network, digits, CrossEntropy(), epochs=5, stopping=stopping, out=tmp_path, progress=False)
+    assert weights_hash(network) == wanted
+    assert [row["score"] for row in again.history] == [row["score"] for row in whole.history] == [0.3, 0.6, 0.2, 0.1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "model.safetensors", "training.json"]
+    network.load_state_dict(start)
+    assert retrain(network, digits, CrossEntropy(), epochs=5, stopping=stopping, out=tmp_path).chosen["score"] == 0.6
+    assert weights_hash(network) == wanted
+
+
+def test_a_damaged_best_epoch_is_an_error_that_says_what_to_do(
+    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def stop(*_args: object) -> None:
+        raise KilledError
+
+    stopping = Stopping(noting([0.5, 0.4], []), 1)
+    monkeypatch.setattr(run, "write_end", stop)
+    with pytest.raises(KilledError):
+        retrain(network, digits, CrossEntropy(), epochs=4, stopping=stopping, out=tmp_path, progress=False)
+    monkeypatch.undo()
+    best = tmp_path / "checkpoints" / "best.safetensors"
+    best.write_bytes(best.read_bytes()[:100])
+    network.load_state_dict(start)
+    with pytest.raises(CheckpointError, match=r"best\.safetensors.*resume=False"):
+        retrain(network, digits, CrossEntropy(), epochs=4, stopping=stopping, out=tmp_path, progress=False)
+
+
+def test_another_score_is_another_run(network: Network, digits: Data, tmp_path: Path) -> None:
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    first = Stopping(lambda _model: 0.5, of="a")
+    retrain(network, digits, CrossEntropy(), epochs=2, stopping=first, out=tmp_path, progress=False)
+    for other in (Stopping(lambda _model: 0.5, of="b"), None):
+        network.load_state_dict(start)
+        with pytest.raises(CheckpointError, match="differs in stopping"):
+            retrain(network, digits, CrossEntropy(), epochs=2, stopping=other, out=tmp_path, progress=False)
+
+
+def test_the_score_sees_what_training_leaves_open_settled(network: Network, digits: Data) -> None:
+    biases: list[Tensor] = []
+
+    def score(model: nn.Module) -> float:
+        biases.append(model.get_parameter("logits.bias").detach().clone())
+        return float(len(biases))
+
+    retrain(
+        network, digits, differential_training(0), epochs=2, batch_size=512, stopping=Stopping(score), progress=False
+    )
+    assert len(biases) == 2
+    assert torch.equal(biases[-1], network.get_parameter("logits.bias"))
+    assert all(bias.abs().sum() > 0 for bias in biases)
+
+
+def test_a_patience_below_one_is_refused() -> None:
+    with pytest.raises(SettingError, match="`patience` to be 1 or more, but got 0"):
+        Stopping(lambda _model: 0.0, patience=0)

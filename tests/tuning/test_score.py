@@ -1,0 +1,67 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from retemper.data import Data, load
+from retemper.errors import SettingError
+from retemper.evaluation import evaluate, plan
+from retemper.models import create
+from retemper.objectives import CrossEntropy
+from retemper.threats import L2, Linf
+from retemper.training import retrain
+from retemper.tuning import RobustScore
+from retemper.tuning.score import ATTACKS, STEPS
+
+THREATS = [Linf(0.1), L2(0.5)]
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load("digits", classes=("3", "8"))
+
+
+@pytest.fixture(scope="module")
+def trained(data: Data) -> nn.Module:
+    torch.manual_seed(0)
+    model = create("mlp", shape=data.shape, classes=2)
+    retrain(model, data, CrossEntropy(), epochs=15, progress=False)
+    return model
+
+
+def test_it_is_the_mean_robust_accuracy_on_validation_images(trained: nn.Module, data: Data) -> None:
+    found = evaluate(
+        trained, data.validation.take(30), THREATS, attacks=plan(ATTACKS, steps=STEPS), alarms=False, progress=False
+    )
+    score = RobustScore(data, THREATS, images=30)
+    assert score(trained) == pytest.approx(sum(each.accuracy for each in found.robustness) / 2)
+    assert 0 < score(trained) < score.clean(trained)
+
+
+def test_a_model_below_the_floor_ranks_below_all_others_and_by_its_clean_accuracy(
+    trained: nn.Module, data: Data
+) -> None:
+    class Wrong(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = -trained(inputs)
+            return outputs
+
+    score = RobustScore(data, THREATS, floor=0.9, images=30)
+    clean = score.clean(trained)
+    assert clean > 0.9
+    assert score(trained) >= 0
+    assert score(Wrong()) == pytest.approx((1 - clean) - 1)
+    assert RobustScore(data, THREATS, floor=1.0, images=30)(trained) == (
+        pytest.approx(clean - 1) if clean < 1 else score(trained)
+    )
+
+
+def test_it_says_what_it_is(data: Data) -> None:
+    score = RobustScore(data, THREATS, floor=0.95, images=30)
+    assert repr(score) == "robust accuracy at linf:0.1, l2:0.5 on 30 images, clean 0.95 or more"
+
+
+def test_it_needs_a_threat_and_images(data: Data) -> None:
+    with pytest.raises(SettingError, match="at least one threat"):
+        RobustScore(data, [])
+    with pytest.raises(SettingError, match="`images` to be 1 or more"):
+        RobustScore(data, THREATS, images=0)
