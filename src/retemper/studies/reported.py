@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from retemper.attacks.ascent import at_least_one
+from retemper.checks import at_least_one
 from retemper.environment import describe
 from retemper.errors import SettingError
 from retemper.evaluation import Claim, Verdict, judge, paired_difference
@@ -45,7 +45,7 @@ class Experiment:
 
     data: str = "cifar10"
     models: tuple[str, ...] = ("entropic-cnn", "entropic-cnn-unpadded")
-    weights: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1)
+    weights: tuple[float, ...] = (0.6, 1.25, 2.5, 5.0)
     base_epochs: int = 20
     epochs: int = 5
     augmentation: str = "crop-and-flip"

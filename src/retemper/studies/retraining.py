@@ -19,7 +19,7 @@ def contest(
     classes: tuple[str, ...] = (),
     activation: str = "relu",
     base_epochs: int = 2,
-    epochs: int = 1,
+    epochs: int = 2,
     seeds: int = 3,
     images: int = 1000,
 ) -> Contest:

@@ -76,9 +76,9 @@ def retraining(
     threat: options.Threats = ["linf:0.1", "l2:1.5"],  # noqa: B006 - typer copies it
     weights: Annotated[
         str, typer.Option(help="Of the entropy term, separated by commas; validation images choose one.")
-    ] = "0.01,0.02,0.05,0.1,0.2",
+    ] = "0.6,1.25,2.5",
     base_epochs: Annotated[int, typer.Option(help="Of plain training from fresh weights.")] = 2,
-    epochs: Annotated[int, typer.Option(help="Of each retraining.")] = 1,
+    epochs: Annotated[int, typer.Option(help="Of each retraining.")] = 2,
     seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 5,
     images: Annotated[int, typer.Option(help="Attacked, of validation and test.")] = 1000,
     out: Annotated[Path, typer.Option(help="Folder for networks and result.json; a killed run goes on from it.")] = (

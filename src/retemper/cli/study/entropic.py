@@ -15,7 +15,7 @@ def entropic(
     ),
     weights: Annotated[
         str, typer.Option(help="Of the entropy term, separated by commas; validation images choose one.")
-    ] = "0.01,0.02,0.05,0.1",
+    ] = "0.6,1.25,2.5,5",
     base_epochs: Annotated[int, typer.Option(help="Of plain training from fresh weights.")] = 20,
     epochs: Annotated[int, typer.Option(help="Of each retraining.")] = 5,
     augmentation: options.Augmentation = "crop-and-flip",

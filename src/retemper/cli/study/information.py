@@ -14,7 +14,7 @@ def information(
     models: Annotated[str, typer.Option(help="Networks by name, separated by commas.")] = "lenet5,mlp",
     threat: options.Threats = ["linf:0.1", "l2:1.5"],  # noqa: B006 - typer copies it
     radii: Annotated[str, typer.Option(help="Of PGD training, in the norm of the first threat.")] = "0.05,0.1,0.2",
-    weights: Annotated[str, typer.Option(help="Of entropic retraining, separated by commas.")] = "0.02,0.05,0.1",
+    weights: Annotated[str, typer.Option(help="Of entropic retraining, separated by commas.")] = "0.6,1.25,2.5",
     base_epochs: Annotated[int, typer.Option(help="Of plain training from fresh weights.")] = 2,
     epochs: Annotated[int, typer.Option(help="Of each way from there.")] = 1,
     seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 2,
