@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     )
     from retemper.threats import L2, Linf
     from retemper.training import retrain
-    from retemper.tuning import tune
+    from retemper.tuning import early_stopping, tune
 
 # Where each public name lives: it is imported at its first use, so that `import retemper` stays quick.
 _HOMES = {
@@ -47,6 +47,7 @@ _HOMES = {
     "compare": "comparison",
     "create": "models",
     "differential_training": "objectives",
+    "early_stopping": "tuning",
     "entropic_retraining": "objectives",
     "evaluate": "evaluation",
     "fit_biases": "objectives",
@@ -77,6 +78,7 @@ __all__ = [
     "compare",
     "create",
     "differential_training",
+    "early_stopping",
     "entropic_retraining",
     "evaluate",
     "fit_biases",

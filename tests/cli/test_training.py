@@ -31,11 +31,28 @@ def test_auto_chooses_the_weight_prints_the_search_and_writes_the_network(tmp_pa
     assert read_facts(out / "model.safetensors")["objective"][1]["weight"] == tuned["weight"]
 
 
+def test_patience_ends_a_training_early_and_keeps_its_best_epoch(tmp_path: Path) -> None:
+    options = ["--objective", "input-gradient:0.1", "--epochs", "12", "--patience", "1", "--threat", "linf:0.1,0.2"]
+    result = CliRunner().invoke(command.app, [*SMALL, *options, "--out", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    history = json.loads((tmp_path / "training.json").read_text())["history"]
+    scores = [row["score"] for row in history]
+    best = scores.index(max(scores))
+    assert len(history) == 12 or len(history) == best + 2
+    said = " ".join(result.output.split())
+    assert f"for {len(history)} epochs" in said
+    assert f"Kept epoch {best + 1}: score {scores[best]:.1%}, robust accuracy at linf:0.1, linf:0.2" in said
+    assert f"Validation accuracy {history[best]['validation_accuracy']:.1%}" in said
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--objective", "pgd:auto"], "'pgd' has no weight to choose"),
         (["--objective", "entropy:auto"], "plain, entropic, differential"),
+        (["--patience", "0"], "`patience` to be 1 or more, but got 0"),
+        (["--patience", "1", "--give-up", "2"], "`give_up` to be a share in [0, 1], but got 2"),
+        (["--objective", "pgd", "--patience", "1", "--threat", "linf:0.1,0.2"], "one radius to train against"),
         (["--objective", "entropic:auto", "--tensorboard"], "leave out --tensorboard"),
         (["--objective", "pgd", "--threat", "linf:0.1,0.2"], "one radius to train against, but got linf:0.1, linf:0.2"),
     ],

@@ -27,6 +27,7 @@ MAXIMA: dict[str, Callable[[int, int], float]] = {
     **{name: measure.maximum for name, measure in MEASURES.items()},
     "hard unit": lambda _images, _units: math.log(2),
 }
+SCALE_FREE = ["activation", "unit", "hard unit", "renyi", "gaussian", "effective-rank"]
 
 
 def loop_entropy(shares: list[float]) -> float:
@@ -77,12 +78,39 @@ def loop_renyi(rows: Rows) -> float:
     return -math.log(sum((math.exp(-one / (2 * bandwidth)) / len(rows)) ** 2 for one in distances))
 
 
+def loop_centred(rows: Rows) -> Rows:
+    means = [sum(unit) / len(rows) for unit in zip(*rows, strict=True)]
+    return [[value - mean for value, mean in zip(row, means, strict=True)] for row in rows]
+
+
+def loop_gaussian(rows: Rows) -> float:
+    units = [list(unit) for unit in zip(*loop_centred(rows), strict=True)]
+    variances = [sum(value * value for value in unit) / len(unit) for unit in units]
+    floor = 1e-3 * sum(variances) / len(variances)
+    roots = [math.sqrt(variance + floor) for variance in variances]
+    covariance = [
+        [
+            sum(a * b for a, b in zip(one, other, strict=True)) / len(rows) / (root * other_root)
+            for other, other_root in zip(units, roots, strict=True)
+        ]
+        for one, root in zip(units, roots, strict=True)
+    ]
+    return 0.5 * float(np.log(np.linalg.det(np.eye(len(units)) + np.array(covariance))))
+
+
+def loop_effective_rank(rows: Rows) -> float:
+    squares = [value * value for value in np.linalg.svd(np.array(loop_centred(rows)), compute_uv=False).tolist()]
+    return loop_entropy([square / sum(squares) for square in squares])
+
+
 LOOPS: dict[str, Callable[[Rows], float]] = {
     "activation": loop_activation,
     "softmax": loop_softmax,
     "unit": loop_unit,
     "hard unit": loop_hard_unit,
     "renyi": loop_renyi,
+    "gaussian": loop_gaussian,
+    "effective-rank": loop_effective_rank,
 }
 
 
@@ -129,7 +157,7 @@ def test_images_count_equally_whatever_their_size() -> None:
     assert float(activation_entropy(activations)) == pytest.approx(math.log(4) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["activation", "unit", "hard unit", "renyi"])
+@pytest.mark.parametrize("name", SCALE_FREE)
 def test_a_layer_that_is_all_zero_has_no_entropy(name: str) -> None:
     assert float(ENTROPIES[name](torch.zeros(4, 6))) == pytest.approx(0, abs=1e-6)
 
@@ -184,7 +212,7 @@ def test_an_entropy_lies_between_zero_and_its_maximum(name: str, rows: Rows) -> 
     assert -1e-5 <= value <= MAXIMA[name](*activations.shape) + 1e-5
 
 
-@pytest.mark.parametrize("name", ["activation", "unit", "hard unit", "renyi"])
+@pytest.mark.parametrize("name", SCALE_FREE)
 @given(rows=matrices, scale=st.floats(1e-4, 1e4))
 @settings(max_examples=60, deadline=None)
 def test_scaling_a_layer_leaves_its_entropy(name: str, rows: Rows, scale: float) -> None:
@@ -228,12 +256,12 @@ def away_from_kinks() -> Tensor:
     return (values + 0.3 * values.sign()).requires_grad_()
 
 
-@pytest.mark.parametrize("name", ["activation", "softmax", "renyi"])
+@pytest.mark.parametrize("name", ["activation", "softmax", "renyi", "gaussian", "effective-rank"])
 def test_gradients_are_those_of_the_value(name: str) -> None:
     assert torch.autograd.gradcheck(MEASURES[name].entropy, (away_from_kinks(),))
 
 
-@pytest.mark.parametrize("name", ["activation", "renyi"])
+@pytest.mark.parametrize("name", ["activation", "renyi", "gaussian", "effective-rank"])
 def test_gradients_do_not_pull_on_the_scale(name: str) -> None:
     activations = away_from_kinks()
     MEASURES[name].entropy(activations).backward()

@@ -66,7 +66,7 @@ def test_a_layer_that_can_keep_nothing_counts_0() -> None:
 
 
 def test_an_unknown_measure_is_an_error_that_lists_them() -> None:
-    with pytest.raises(SettingError, match=r"activation, softmax, unit, renyi, but got 'shannon'"):
+    with pytest.raises(SettingError, match=f"{', '.join(MEASURES)}, but got 'shannon'"):
         ActivationEntropy(measure="shannon")
 
 

@@ -30,7 +30,7 @@ INPUT_GRADIENTS = [
 SMOOTH = [
     CrossEntropy(),
     Differential(),
-    *[ActivationEntropy(measure=measure) for measure in ("activation", "softmax", "renyi")],
+    *[ActivationEntropy(measure=measure) for measure in MEASURES if measure != "unit"],
     *INPUT_GRADIENTS,
     WarmUp(ActivationEntropy(), 0.5),
     WarmUp(InputGradient(), 0.5),

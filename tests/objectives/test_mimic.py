@@ -52,6 +52,18 @@ def test_targets_are_means_over_images_however_they_are_batched(
     assert model.training
 
 
+@pytest.mark.parametrize("measure", ["renyi", "gaussian", "effective-rank"])
+def test_of_one_image_a_measure_of_a_whole_batch_can_miss_nothing(
+    measure: str, network: Callable[[int], nn.Sequential], batch: Callable[[int], Any]
+) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+    term = Mimic.of(model, [(inputs, labels)], measure=measure)
+    value = term(model, inputs[:1], labels[:1])
+    value.backward()
+    assert value.item() == 0
+    assert all(parameter.grad is None or (parameter.grad == 0).all() for parameter in model.parameters())
+
+
 def test_training_moves_the_profile_onto_the_target(digits: Split) -> None:
     torch.manual_seed(0)
     model = create("mlp", shape=(1, 8, 8), classes=10)
@@ -70,9 +82,9 @@ def test_training_moves_the_profile_onto_the_target(digits: Split) -> None:
 
 
 def test_bad_settings_are_refused(network: Callable[[int], nn.Sequential], batch: Callable[[int], Any]) -> None:
-    with pytest.raises(SettingError, match="renyi, but got 'shannon'"):
+    with pytest.raises(SettingError, match="effective-rank, but got 'shannon'"):
         Mimic((("1", 1.0),), measure="shannon")
-    with pytest.raises(SettingError, match="renyi, but got 'shannon'"):
+    with pytest.raises(SettingError, match="effective-rank, but got 'shannon'"):
         Mimic.of(network(3), [batch(3)], measure="shannon")
     with pytest.raises(SettingError, match="one layer at least, but got none"):
         Mimic.of(network(3), [])

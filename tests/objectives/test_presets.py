@@ -9,9 +9,11 @@ from retemper.objectives import (
     CrossEntropy,
     Differential,
     InputGradient,
+    Mimic,
     Objective,
     differential_training,
     entropic_retraining,
+    mimicking,
     preset,
 )
 from retemper.threats import Linf
@@ -82,3 +84,14 @@ def test_a_weight_for_an_objective_without_one_is_an_error(name: str) -> None:
     assert PRESETS[name].weight is None
     with pytest.raises(SettingError, match=f"'{name}' has no weight"):
         preset(f"{name}:0.5", THREAT)
+
+
+def test_mimicking_is_an_objective_for_those_who_have_the_profile() -> None:
+    term = Mimic((("1", 0.7),))
+    presets = PRESETS | {"mimic": mimicking(term)}
+    for text, weight in (("mimic:3", 3), ("mimic", presets["mimic"].weight)):
+        chosen, objective = preset(text, THREAT, presets)
+        assert chosen is presets["mimic"]
+        assert repr(objective) == repr(CrossEntropy() + weight * term)
+    with pytest.raises(SettingError, match=r"out of plain, entropic, .* but got 'mimic'"):
+        preset("mimic", THREAT)

@@ -9,7 +9,7 @@ from retemper.models import create
 from retemper.objectives import CrossEntropy
 from retemper.threats import L2, Linf
 from retemper.training import retrain
-from retemper.tuning import RobustScore
+from retemper.tuning import RobustScore, early_stopping
 from retemper.tuning.score import ATTACKS, STEPS
 
 THREATS = [Linf(0.1), L2(0.5)]
@@ -58,6 +58,16 @@ def test_a_model_below_the_floor_ranks_below_all_others_and_by_its_clean_accurac
 def test_it_says_what_it_is(data: Data) -> None:
     score = RobustScore(data, THREATS, floor=0.95, images=30)
     assert repr(score) == "robust accuracy at linf:0.1, l2:0.5 on 30 images, clean 0.95 or more"
+
+
+def test_early_stopping_counts_from_the_model_as_it_is(trained: nn.Module, data: Data) -> None:
+    stopping = early_stopping(trained, data, THREATS, give_up=0.02, patience=3)
+    clean = RobustScore(data, THREATS).clean(trained)
+    assert stopping.patience == 3
+    assert stopping.of == repr(RobustScore(data, THREATS, floor=clean - 0.02))
+    assert stopping.score(trained) == RobustScore(data, THREATS)(trained)
+    with pytest.raises(SettingError, match="`give_up` to be a share"):
+        early_stopping(trained, data, THREATS, give_up=-0.1)
 
 
 def test_it_needs_a_threat_and_images(data: Data) -> None:

@@ -17,7 +17,7 @@ def compare(
         str,
         typer.Option(
             help="Ways of training, separated by commas, out of plain, entropic, differential, differential-bare, "
-            "input-gradient, pgd; a weight after a colon, as in `entropic:0.05`."
+            "input-gradient, pgd; a weight after a colon, as in `entropic:0.6`."
         ),
     ] = "plain,entropic,differential,pgd",
     threat: options.Threats = ["linf:0.1"],  # noqa: B006 - typer copies it

@@ -21,20 +21,37 @@ def train(
     objective: Annotated[
         str,
         typer.Option(
-            help="plain, entropic, differential, differential-bare, input-gradient or pgd; a weight after a colon, "
-            "as in `entropic:0.05`. `entropic:auto` chooses the weight on validation images, in up to five trainings."
+            help="plain, entropic, mimic, differential, differential-bare, input-gradient or pgd; a weight after a "
+            "colon, as in `entropic:0.6`. `entropic:auto` chooses the weight on validation images, in up to five "
+            "trainings."
         ),
     ] = "plain",
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="For `mimic`: weights of a robust network (safetensors) with layers of the same names, whose "
+            "activation entropies on training images become the targets."
+        ),
+    ] = None,
     threat: Annotated[
         str,
         typer.Option(
-            help="What `pgd` trains against and `auto` chooses by, such as `linf:8/255`; for `auto` several radii, too."
+            help="What `pgd` trains against, and `auto` and --patience choose by, such as `linf:8/255`; for these two "
+            "several radii, too."
         ),
     ] = "linf:0.1",
     give_up: Annotated[
-        float, typer.Option(help="How much clean validation accuracy `auto` may give up, as a share in [0, 1].")
+        float,
+        typer.Option(help="How much clean validation accuracy `auto` and --patience may give up, a share in [0, 1]."),
     ] = 0.01,
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 5,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="End after so many epochs without a better robust accuracy on validation images, against a cheap "
+            "attack at --threat, and keep the best epoch. Default: train to the last epoch and keep that."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of fresh weights, of the order of images and of random starts.")] = 0,
     batch_size: options.BatchSize = 128,
     optimiser: options.Optimiser = "adam",
@@ -52,19 +69,19 @@ def train(
     For example, first `--objective plain --out runs/plain`, then
     `--from runs/plain/model.safetensors --objective entropic --epochs 2 --out runs/entropic`.
     """
-    from retemper.cli.training import Asked, train_once, train_tuned
+    from retemper.cli.training import Asked, check_like, presets_with, train_once, train_tuned
     from retemper.data import load
     from retemper.errors import SettingError
     from retemper.models import load as load_model
+    from retemper.objectives import PRESETS
     from retemper.threats import parse
     from retemper.training import fresh
 
+    check_like(objective, like)
     loaded = load(data, classes=options.names(classes) or None)
-    network = (
-        fresh(model, loaded, activation=activation, seed=seed)
-        if start is None
-        else load_model(start, model if ":" in model else None)
-    )
+    factory = model if ":" in model else None
+    network = fresh(model, loaded, activation=activation, seed=seed) if start is None else load_model(start, factory)
+    presets = PRESETS if like is None else presets_with(like, factory, loaded, batch_size)
     settings = {
         "epochs": epochs,
         "seed": seed,
@@ -76,11 +93,22 @@ def train(
         "augmentation": augmentation,
         "precision": precision,
     }
-    asked = Asked(network, loaded, parse(threat), out, settings, resume=resume, progress=progress)
+    asked = Asked(
+        network,
+        loaded,
+        parse(threat),
+        out,
+        presets,
+        settings,
+        give_up=give_up,
+        patience=patience,
+        resume=resume,
+        progress=progress,
+    )
     name, colon, weight = objective.strip().partition(":")
     if not colon or weight != "auto":
         train_once(asked, objective, trackers=["tensorboard"] if tensorboard else [])
     elif tensorboard:
         raise SettingError("TensorBoard follows one training, but `auto` makes several; leave out --tensorboard.")
     else:
-        train_tuned(asked, name, give_up=give_up)
+        train_tuned(asked, name)

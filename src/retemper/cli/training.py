@@ -1,6 +1,6 @@
 """What `retemper train` does: one training, or several from which validation data choose the weight of a term."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,60 @@ from torch import nn
 from retemper.cli.plain_table import plain_table
 from retemper.data import Data
 from retemper.errors import SettingError
-from retemper.objectives import preset
+from retemper.models import load
+from retemper.objectives import PRESETS, Mimic, Preset, mimicking, preset
 from retemper.threats import Threat
-from retemper.training import retrain
-from retemper.tuning import Tuned, tune
+from retemper.training import check_fit, retrain
+from retemper.tuning import Tuned, early_stopping, tune
+
+MIMIC = "mimic"
+_SHOWN = 4096  # training images that the robust network is measured on, the first ones
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What both ways share: `settings` are those of `retemper.training.Settings`."""
+    """What both ways share: `presets` are the objectives by name, `settings` those of `retemper.training.Settings`.
+
+    `give_up` is the budget of clean accuracy for what is chosen, `patience` that of early stopping, None without it.
+    """
 
     network: nn.Module
     data: Data
     threats: list[Threat]
     out: Path
+    presets: Mapping[str, Preset]
     settings: dict[str, Any]
+    give_up: float
+    patience: int | None
     resume: bool
     progress: bool
+
+
+def check_like(objective: str, like: Path | None) -> None:
+    """Make sure that a network to mimic is named where one is needed, and nowhere else.
+
+    Raises:
+        SettingError: it is not so.
+    """
+    name, _, _ = objective.strip().partition(":")
+    if name == MIMIC and like is None:
+        raise SettingError(
+            "Expected --like with the weights of a robust network for `mimic` to retrain towards, but got none; pass "
+            "--like robust.safetensors."
+        )
+    if name != MIMIC and like is not None:
+        raise SettingError(f"--like goes with --objective {MIMIC} alone, but got {objective!r}; leave out --like.")
+
+
+def presets_with(like: Path, factory: str | None, data: Data, batch_size: int) -> dict[str, Preset]:
+    """The objectives by name, `mimic` among them, with a robust network's profile on training images as its target.
+
+    Raises:
+        RetemperError: the weights cannot be read, or do not fit the data.
+    """
+    robust = load(like, factory)
+    check_fit(robust, data)
+    return PRESETS | {MIMIC: mimicking(Mimic.of(robust, data.train.take(_SHOWN).batches(batch_size)))}
 
 
 def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None:
@@ -37,34 +74,40 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
     Raises:
         SettingError: an unknown objective, or several radii.
     """
-    if len(asked.threats) != 1:
+    if len(asked.threats) != 1 and (asked.patience is None or objective.strip() == "pgd"):
         got = ", ".join(map(str, asked.threats))
         raise SettingError(f"Expected one radius to train against, but got {got}.")
-    _, loss = preset(objective, asked.threats[0])
+    _, loss = preset(objective, asked.threats[0], asked.presets)
+    stopping = None
+    if asked.patience is not None:
+        stopping = early_stopping(asked.network, asked.data, asked.threats, asked.give_up, asked.patience)
     training = retrain(
         asked.network,
         asked.data,
         loss,
         out=asked.out,
         resume=asked.resume,
+        stopping=stopping,
         trackers=trackers,
         progress=asked.progress,
         **asked.settings,
     )
-    last = training.history[-1]
+    kept = training.chosen
     console = Console()
     console.print(f"Trained on [bold]{loss!r}[/bold] for {len(training.history)} epochs, {training.seconds:.1f} s.")
-    console.print(f"Validation accuracy {last['validation_accuracy']:.1%}, loss {last['loss']:.4g}.")
+    if stopping is not None:
+        console.print(f"Kept epoch {training.history.index(kept) + 1}: score {kept['score']:.1%}, {stopping.of}.")
+    console.print(f"Validation accuracy {kept['validation_accuracy']:.1%}, loss {kept['loss']:.4g}.")
     console.print(f"Written: {asked.out / 'model.safetensors'}")
 
 
-def train_tuned(asked: Asked, name: str, *, give_up: float) -> None:
+def train_tuned(asked: Asked, name: str) -> None:
     """Train with several weights, keep the best network, and say what each weight reached.
 
     Raises:
         SettingError: an unknown objective, or one without a weight.
     """
-    chosen, _ = preset(name, asked.threats[0])
+    chosen, _ = preset(name, asked.threats[0], asked.presets)
     if chosen.weight is None:
         raise SettingError(f"The objective {name!r} has no weight to choose; write {name!r} without `:auto`.")
     tuned = tune(
@@ -73,7 +116,8 @@ def train_tuned(asked: Asked, name: str, *, give_up: float) -> None:
         lambda weight: chosen.build(asked.threats[0], weight),
         asked.threats,
         first=chosen.weight,
-        give_up=give_up,
+        give_up=asked.give_up,
+        patience=asked.patience,
         out=asked.out,
         resume=asked.resume,
         progress=asked.progress,

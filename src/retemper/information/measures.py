@@ -12,7 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from retemper.information.fused_entropy import HALF, TINY, fused_entropy
+from retemper.information.fused_entropy import TINY, fused_entropy
+from retemper.information.gaussian import gaussian_entropy, largest_gaussian
+from retemper.information.rank import largest_rank_entropy, rank_entropy
+from retemper.information.rows import rows_of
 
 
 class Measure(NamedTuple):
@@ -46,7 +49,7 @@ def softmax_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor
     >>> softmax_entropy(torch.zeros(1, 4)).exp()
     tensor(4.)
     """
-    logs = _flat(activations).log_softmax(1)
+    logs = rows_of(activations).log_softmax(1)
     return -(logs.exp() * logs).sum(1).mean()
 
 
@@ -56,7 +59,7 @@ def unit_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, "
     A unit fires by 1 - exp(-max(a, 0) / s), s being the layer's root mean square, held constant in the
     gradient: the choice is ours, a soft count that has a gradient and does not change when the layer is scaled.
     """
-    values = _flat(activations)
+    values = rows_of(activations)
     scale = values.detach().square().mean().sqrt()
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     rate = (1 - (-values.clamp_min(0) / scale).exp()).mean(0)
@@ -68,7 +71,7 @@ def hard_unit_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tens
 
     Counts, so without a gradient: for the profile; `unit_entropy` is its soft form.
     """
-    return _binary_entropy((_flat(activations) > 0).to(torch.float64).mean(0)).mean()
+    return _binary_entropy((rows_of(activations) > 0).to(torch.float64).mean(0)).mean()
 
 
 def renyi_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
@@ -78,7 +81,7 @@ def renyi_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, 
     2015, 1211.2459; order 2 needs no eigenvalues). s^2 is the mean squared distance of the batch, so that
     scaling the layer changes nothing: that choice is ours.
     """
-    values = _flat(activations)
+    values = rows_of(activations)
     # Distances do not change with the origin, and near it they lose no digits: equal images are exactly equal.
     values = values - values[:1].detach()
     norms = values.square().sum(1)
@@ -91,12 +94,6 @@ def renyi_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, 
     return -(kernel / len(values)).square().sum().log()
 
 
-def _flat(activations: Tensor) -> Tensor:
-    """One row an image, in at least float32: sums of thousands of units need its digits."""
-    rows = activations.flatten(1)
-    return rows.float() if rows.dtype in HALF else rows
-
-
 def _binary_entropy(rate: Tensor) -> Tensor:
     return torch.special.entr(rate.clamp(TINY, 1)) + torch.special.entr((1 - rate).clamp(TINY, 1))
 
@@ -106,4 +103,6 @@ MEASURES: dict[str, Measure] = {
     "softmax": Measure(softmax_entropy, lambda _images, units: math.log(units), by_image=True),
     "unit": Measure(unit_entropy, lambda _images, _units: math.log(2)),
     "renyi": Measure(renyi_entropy, lambda images, _units: math.log(images)),
+    "gaussian": Measure(gaussian_entropy, largest_gaussian),
+    "effective-rank": Measure(rank_entropy, largest_rank_entropy),
 }

@@ -31,7 +31,8 @@ class ActivationEntropy(Term):
 
     Args:
         layers: which; "all" is every nonlinearity that is a module.
-        measure: "activation", "softmax", "unit" or "renyi", see `retemper.information.MEASURES`.
+        measure: "activation", "softmax", "unit", "renyi", "gaussian" or "effective-rank", see
+            `retemper.information.MEASURES`.
         every: 1 for all images; more only for "activation" and "softmax", which are means over images.
 
     Raises:

@@ -27,7 +27,8 @@ class Mimic(Term):
 
     Args:
         targets: layers by name, each with the entropy that it should have, in nats.
-        measure: "activation", "softmax", "unit" or "renyi", see `retemper.information.MEASURES`.
+        measure: "activation", "softmax", "unit", "renyi", "gaussian" or "effective-rank", see
+            `retemper.information.MEASURES`.
 
     Raises:
         SettingError: an unknown measure, or no targets.
@@ -57,7 +58,8 @@ class Mimic(Term):
     ) -> "Mimic":
         """The term whose targets are the mean entropies of a robust model's layers over batches of (inputs, labels).
 
-        "renyi" hangs on how many images a batch has: show batches of the size that training will use.
+        "unit", "renyi", "gaussian" and "effective-rank" are measures of a whole batch and hang on how many images it
+        has: show batches of the size that training will use.
 
         Raises:
             SettingError: an unknown measure, or no batch.
@@ -89,5 +91,7 @@ class Mimic(Term):
         for layer, target in self.targets:
             output = outputs[layer]
             maximum = measure.maximum(len(output), output[0].numel())
-            misses.append((measure.entropy(output) - target) / maximum)
+            entropy = measure.entropy(output)
+            # Where nothing can be kept, as of one image by measures of a whole batch, no target can be missed.
+            misses.append((entropy - target) / maximum if maximum > 0 else 0 * entropy)
         return torch.stack(misses).square().mean()

@@ -53,7 +53,8 @@ def retrain(
         objective: such as `CrossEntropy() + 0.1 * ActivationEntropy()`.
         out: the folder of the run; None writes nothing.
         resume: go on from what is in `out`; False starts over.
-        stopping: end early when a score on validation data no longer rises, with the weights of the best epoch.
+        stopping: end early when a score on validation data no longer rises, with the weights of the best epoch; see
+            `retemper.early_stopping`.
         trackers: of Accelerate, such as "tensorboard", beside the CSV.
         progress: show one line that says where it is.
         label: what that line is called.

@@ -1,7 +1,7 @@
 """Robust accuracy on validation images, quickly: what weights and epochs are chosen by."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
 from retemper.models import predict
 from retemper.threats import Threat
+from retemper.training import Stopping
 
 ATTACKS = ("apgd-ce", "apgd-margin")
 STEPS = 10
@@ -83,3 +84,30 @@ class RobustScore:
             label=label,
         )
         return float(np.mean([each.accuracy for each in found.robustness]))
+
+
+def early_stopping(
+    model: nn.Module, data: Data, threats: Sequence[Threat], give_up: float = 0.01, patience: int = 1
+) -> Stopping:
+    """For `retemper.retrain`: end when robust accuracy on validation images no longer rises, and keep the best epoch.
+
+    Args:
+        model: as it is before; no epoch that has lost more than `give_up` of its clean accuracy is better than one that
+            has not.
+        data: whose validation split is used.
+        threats: the mean of the robust accuracies at these is what counts.
+        give_up: a share in [0, 1].
+        patience: so many epochs without a better one, and the training ends.
+
+    Raises:
+        SettingError: no threat, or a number out of range.
+    """
+    if not 0 <= give_up <= 1:
+        raise SettingError(f"Expected `give_up` to be a share in [0, 1], but got {give_up}.")
+    score = RobustScore(data, threats)
+    return stopping_by(replace(score, floor=score.clean(model) - give_up), patience)
+
+
+def stopping_by(score: RobustScore, patience: int) -> Stopping:
+    """Early stopping whose identity is all that the score hangs on."""
+    return Stopping(score, patience, of=repr(score))

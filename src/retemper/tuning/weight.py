@@ -15,8 +15,8 @@ from retemper.files import write_json
 from retemper.models import save
 from retemper.objectives import Objective, as_spec
 from retemper.threats import Threat
-from retemper.training import Stopping, retrain
-from retemper.tuning.score import RobustScore
+from retemper.training import retrain
+from retemper.tuning.score import RobustScore, stopping_by
 from retemper.tuning.search import Trial, best_of, following
 
 
@@ -96,7 +96,7 @@ def tune(
     start = copy.deepcopy(model.state_dict())
     trials = [Trial(0.0, score.clean(model), robust("as it was"))]
     floor = trials[0].clean - give_up
-    stopping = stop_early(replace(score, floor=floor), patience)
+    stopping = None if patience is None else stopping_by(replace(score, floor=floor), patience)
     best = start
     for _ in range(tries):
         weight = following(trials, floor, first)
@@ -129,8 +129,3 @@ def tune(
         save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})
         write_json(folder / "tuned.json", tuned.as_json())
     return tuned
-
-
-def stop_early(score: RobustScore, patience: int | None) -> Stopping | None:
-    """Early stopping by that score; None without a patience."""
-    return None if patience is None else Stopping(score, patience, of=repr(score))
