@@ -106,6 +106,23 @@ def test_gains_are_over_the_first_rival_paired_over_images() -> None:
     assert gains[0].mean == (0.75 + 0.75 - 0.25 - 0.5) / 2
     assert gains[1].mean == -gains[0].mean
     assert gains[0].interval == paired_difference(stands["differential"], stands["cross-entropy"])[1]
+    assert gains[0].each == tuple(
+        paired_difference([one], [other])[1]
+        for one, other in zip(stands["differential"], stands["cross-entropy"], strict=True)
+    )
+
+
+@pytest.mark.parametrize("once", ["cross-entropy", "differential"])
+def test_a_rival_that_was_trained_once_is_paired_with_the_same_seed(once: str) -> None:
+    stands = {"cross-entropy": [True, False], "differential": [False, False]}
+    networks = tuple(
+        Network(rival, seed, 1.0, np.ones(4, bool), (np.full(4, stands[rival][seed]),) * 2, ((), ()))
+        for rival in stands
+        for seed in range(1 if rival == once else 2)
+    )
+    gains = Result(contest(once=(once,)), {}, (), networks).gains()
+    assert [gain.mean for gain in gains] == [-1, -1]
+    assert len(gains[0].each) == 1
 
 
 @pytest.mark.parametrize(

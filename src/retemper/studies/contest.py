@@ -115,12 +115,21 @@ class Network:
 
 @dataclass(frozen=True)
 class Gain:
-    """How many more images a rival answers rightly than the first one: over all seeds, paired over images."""
+    """How many more images a rival answers rightly than the first one: paired over images.
+
+    Attributes:
+        rival: which.
+        threat: at which.
+        mean: over the seeds that both have.
+        interval: for all seeds.
+        each: the interval of each seed on its own.
+    """
 
     rival: str
     threat: str
     mean: float
     interval: Interval
+    each: tuple[Interval, ...]
 
 
 @dataclass(frozen=True)
@@ -147,17 +156,17 @@ class Result:
         """Of every rival over the first, at every threat."""
         first, *others = self.contest.rivals
         return [
-            Gain(
-                rival,
-                str(threat),
-                *paired_difference(
-                    [network.standing[place] for network in self.of(rival)],
-                    [network.standing[place] for network in self.of(first)],
-                ),
-            )
+            self._gain(rival, first, place, str(threat))
             for rival in others
             for place, threat in enumerate(self.contest.threats)
         ]
+
+    def _gain(self, rival: str, first: str, place: int, threat: str) -> Gain:
+        # A rival that was trained once is held against the other's network of the same seed.
+        pairs = list(zip(self.of(rival), self.of(first), strict=False))
+        ours, theirs = ([pair[side].standing[place] for pair in pairs] for side in (0, 1))
+        each = tuple(paired_difference([one], [other])[1] for one, other in zip(ours, theirs, strict=True))
+        return Gain(rival, threat, *paired_difference(ours, theirs), each)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, image by image."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from retemper.attacks.ascent import at_least_one
+from retemper.checks import at_least_one
 from retemper.data import load
 from retemper.environment import describe
 from retemper.errors import SettingError

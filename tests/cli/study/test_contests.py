@@ -1,11 +1,34 @@
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from retemper.cli import app as command
+from retemper.cli.study.contest_tables import contest_table
+from retemper.objectives import CrossEntropy
 from retemper.studies import input_gradient, many_classes, ways
+from retemper.studies.contest import Contest, Network, Result
+from retemper.studies.ways import Way
+from retemper.threats import L2
+
+
+def test_a_gain_says_for_how_many_seeds_it_lies_above_0() -> None:
+    stands = {"plain": [False, True, False], "entropic": [True, True, True]}
+    networks = tuple(
+        Network(rival, seed, 1.0, np.ones(50, bool), (np.full(50, standing),), ((),))
+        for rival in stands
+        for seed, standing in enumerate(stands[rival])
+    )
+    ways_of = {rival: [Way(rival, CrossEntropy(), "mlp")] for rival in stands}
+    result = Result(Contest("digits", (), ways_of, (L2(0.5),), epochs=1, images=50), {}, (), networks)
+    console = Console(width=100, file=io.StringIO())
+    with console.capture() as printed:
+        console.print(contest_table(result))
+    assert "above 0: 2 of 3" in printed.get()
 
 
 @pytest.mark.parametrize("study", ["input-gradient", "multi-class", "retraining"])

@@ -25,7 +25,8 @@ def contest_table(result: Result) -> Table:
     contest = result.contest
     table = plain_table(
         f"{contest.images} test images, mean over seeds (each)",
-        "Below a share: the gain over the first rival on the same images, with its 95 % interval. "
+        "Below a share: the gain over the first rival on the same images, with its 95 % interval, and "
+        "for how many seeds the interval on their images lies above 0. "
         "Time: seconds of training.",
     )
     for column in ("", "clean", *map(str, contest.threats), "time"):
@@ -39,6 +40,9 @@ def contest_table(result: Result) -> Table:
             if (gain := gains.get((rival, str(threat)))) is not None:
                 low, high = gain.interval
                 cell += f"\n{100 * gain.mean:+.1f}\n[{100 * low:+.1f}, {100 * high:+.1f}]"
+                if len(gain.each) > 1:
+                    above = sum(low > 0 for low, _ in gain.each)
+                    cell += f"\nabove 0: {above} of {len(gain.each)}"
             rung = sorted({name for network in networks for name in network.ringing[place]})
             cells.append("\n".join([cell, *(f"alarm: {name}" for name in rung)]))
         time = f"{np.mean([network.seconds for network in networks]):.0f}"
