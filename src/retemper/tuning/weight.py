@@ -14,6 +14,7 @@ from retemper.errors import DivergenceError, SettingError
 from retemper.files import write_json
 from retemper.models import save
 from retemper.objectives import Objective, as_spec
+from retemper.objectives.presets import ENTROPIC_WEIGHT
 from retemper.threats import Threat
 from retemper.training import retrain
 from retemper.tuning.score import RobustScore, stopping_by
@@ -44,7 +45,7 @@ def tune(
     objective: Callable[[float], Objective],
     threats: Sequence[Threat],
     *,
-    first: float = 1.0,
+    first: float = ENTROPIC_WEIGHT,
     give_up: float = 0.01,
     tries: int = 5,
     images: int = 500,
@@ -65,7 +66,7 @@ def tune(
         data: train and validation splits are used, test images never.
         objective: what to train on, given a weight, such as `entropic_retraining`.
         threats: the mean of the robust accuracies at these is what counts.
-        first: the weight that is tried first.
+        first: the weight that is tried first; the default is that of `entropic_retraining`.
         give_up: how much clean accuracy may be lost, as a share in [0, 1].
         tries: how many retrainings at most.
         images: validation images that are attacked.

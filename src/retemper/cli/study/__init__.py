@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from retemper.cli.study import contests, differential, entropic, features, information, low_rank
+from retemper.cli.study import contests, defaults, differential, entropic, features, information, low_rank
 
 study = typer.Typer(
     name="study", help="The papers' claims, each measured by one command.", no_args_is_help=True, rich_markup_mode=None
@@ -18,6 +18,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "information": information.information,
     "retraining": contests.retraining,
     "entropic": entropic.entropic,
+    "defaults": defaults.defaults,
 }
 for name, command in _COMMANDS.items():
     study.command(name)(command)
