@@ -182,8 +182,7 @@ def _retrained(
 ) -> tuple[float | None, float | None]:
     """Retrain a network in place; give the weight that was chosen, or the seconds of its steps."""
     if way == AUTO:
-        # From the default weight on, as `entropic:auto` does.
-        search = settings | {"first": ENTROPIC_WEIGHT, "out": place, "epochs": task.epochs}
+        search = settings | {"out": place, "epochs": task.epochs}
         return tune(network, data, entropic_retraining, task.threats, **search).weight, None
     objectives: dict[str, Objective] = {
         PLAIN: CrossEntropy(),

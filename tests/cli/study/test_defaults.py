@@ -57,7 +57,7 @@ def test_the_widest_table_fits_120_columns_uncut() -> None:
     assert gain.startswith(f"pgd +0.0 [-0.5, +0.5] +50.0 [{100 * low:+.1f}, {100 * high:+.1f}] +50.0 ")
     assert gain.endswith("1.0x")
     assert text.count("alarm: one-step") == len(MODELS)
-    assert text.count("0.017") == 3 * len(MODELS)
+    assert text.count("0.0167") == 3 * len(MODELS)
     assert "Stored as JPEG." in " ".join(text.split())
 
 
