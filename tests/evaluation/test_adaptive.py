@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -11,7 +12,18 @@ from retemper.errors import SettingError
 from retemper.evaluation.adaptive import adaptive
 from retemper.information import MEASURES
 from retemper.models import logits
-from retemper.objectives import ActivationEntropy, CrossEntropy, Differential, InputGradient, Objective, PGDTraining
+from retemper.objectives import (
+    ActivationEntropy,
+    CrossEntropy,
+    Curvature,
+    Differential,
+    HSICBottleneck,
+    InputGradient,
+    Jacobian,
+    LogitSqueezing,
+    Objective,
+    PGDTraining,
+)
 from retemper.objectives.base import Loss
 from retemper.threats import L2, Linf
 
@@ -31,15 +43,15 @@ def batch(network: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def entropy_of_one(network: nn.Sequential, image: Tensor) -> Tensor:
-    """The activation entropies of both nonlinearities, by their definition."""
-    total = torch.zeros((), dtype=torch.float64)
+    """The mean over both nonlinearities of the activation entropy as a share of its largest, by their definition."""
+    found = []
     hidden = image
     for layer in network[:-1]:
         hidden = layer(hidden)
         if not isinstance(layer, nn.Linear):
             shares = hidden.abs() / hidden.abs().sum()
-            total = total - (shares * shares.log()).sum()
-    return total
+            found.append(-(shares * shares.log()).sum() / math.log(len(hidden)))
+    return torch.stack(found).mean()
 
 
 def gradient_of_one(network: nn.Sequential, image: Tensor, label: int) -> Tensor:
@@ -73,10 +85,15 @@ def test_the_sum_and_its_gradient_are_those_of_a_loop_over_images(
 SEPARABLE = [
     *[ActivationEntropy(measure=measure) for measure in ("activation", "softmax")],
     *[InputGradient(of, norm, squared) for of in ("loss", "scores") for norm in ("l1", "l2") for squared in (0, 1)],  # type: ignore[arg-type] # literals in a loop
+    LogitSqueezing(),
+    Jacobian(),
 ]
+# Finite differences take a second pass, of the images moved by a step.
+OF_TWO_PASSES = [InputGradient("loss", step=0.1), InputGradient("scores", "l1", False, 0.1, every=3), Curvature(0.3)]
+OF_A_BATCH = [*[ActivationEntropy(measure=measure) for measure in MEASURES], HSICBottleneck()]
 
 
-@pytest.mark.parametrize("term", SEPARABLE, ids=repr)
+@pytest.mark.parametrize("term", [*SEPARABLE, *OF_TWO_PASSES], ids=repr)
 def test_neighbours_do_not_matter_where_terms_are_means_over_images(
     term: Objective, network: nn.Sequential, batch: tuple[Tensor, Tensor]
 ) -> None:
@@ -90,10 +107,14 @@ def test_neighbours_do_not_matter_where_terms_are_means_over_images(
         torch.testing.assert_close(alone.gradient[0], together.gradient[place])
 
 
-@pytest.mark.parametrize("term", [*SEPARABLE, *[ActivationEntropy(measure=measure) for measure in MEASURES]], ids=repr)
+@pytest.mark.parametrize(
+    ("term", "count"),
+    [*[(term, 1) for term in (*SEPARABLE, *OF_A_BATCH)], *[(term, 2) for term in OF_TWO_PASSES]],
+    ids=repr,
+)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_one_forward_pass_a_step_and_the_term_follows_the_sign(
-    sign: int, term: Any, network: nn.Sequential, batch: tuple[Tensor, Tensor]
+    sign: int, term: Any, count: int, network: nn.Sequential, batch: tuple[Tensor, Tensor]
 ) -> None:
     passes = []
     handle = network.register_forward_pre_hook(lambda _module, arguments: passes.append(len(arguments[0])))
@@ -101,7 +122,7 @@ def test_one_forward_pass_a_step_and_the_term_follows_the_sign(
     extra = adaptive(CrossEntropy() + term, weight=sign * 1e6)
     passes.clear()
     moved = apgd(network, batch[0], labels, Linf(1e-4), steps=1, step_size=0.5, starts=batch[0], extra=extra)
-    assert passes == [7, 7]
+    assert passes == [7] * (count + 1)
     handle.remove()
     assert moved.shape == batch[0].shape
     rise = ascend(network, batch[0], labels, cross_entropy, extra).gradient

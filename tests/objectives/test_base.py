@@ -93,7 +93,7 @@ def test_adding_leaves_the_summands_as_they_were() -> None:
         (0.12345678 * CrossEntropy(), "0.12345678 * CrossEntropy()"),
         (
             Differential() + 1e-5 * InputGradient(),
-            "Differential() + 1e-05 * InputGradient(of='scores', norm='l2', squared=True)",
+            "Differential() + 1e-05 * InputGradient(of='scores', norm='l2', squared=True, step=None, every=1)",
         ),
     ],
 )

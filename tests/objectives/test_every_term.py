@@ -12,10 +12,19 @@ from retemper.errors import ModelError
 from retemper.information import MEASURES
 from retemper.models import create
 from retemper.objectives import (
+    TRADES,
     ActivationEntropy,
     CrossEntropy,
+    Curvature,
     Differential,
+    FGSMTraining,
+    GuidedComplementEntropy,
+    HSICBottleneck,
     InputGradient,
+    IntervalBounds,
+    Jacobian,
+    LabelSmoothing,
+    LogitSqueezing,
     Objective,
     PGDTraining,
     Term,
@@ -32,16 +41,33 @@ SMOOTH = [
     Differential(),
     *[ActivationEntropy(measure=measure) for measure in MEASURES if measure != "unit"],
     *INPUT_GRADIENTS,
+    LabelSmoothing(0.2),
+    LogitSqueezing(),
+    HSICBottleneck(),
+    HSICBottleneck(normalised=False),
+    *[InputGradient(of, "l1", False, step=0.1) for of in ("loss", "scores")],
+    Curvature(1.5),
     WarmUp(ActivationEntropy(), 0.5),
     WarmUp(InputGradient(), 0.5),
 ]
-EVERY = [*SMOOTH, ActivationEntropy(measure="unit")]
+# The finite difference holds its direction constant, which for "l2" turns with the weights.
+EVERY = [*SMOOTH, ActivationEntropy(measure="unit"), InputGradient("loss", step=0.1)]
+# What one class against another does not have.
+OF_MANY_CLASSES = [GuidedComplementEntropy()]
 OBJECTIVES = [
     *[CrossEntropy() + 0.01 * ActivationEntropy(measure=measure) for measure in MEASURES],
     Differential() + 0.01 * InputGradient(),
     CrossEntropy() + 0.05 * InputGradient("loss", "l1", squared=False),
     CrossEntropy() + 0.01 * WarmUp(InputGradient("loss", "l1"), 0.5),
+    CrossEntropy() + 0.05 * InputGradient("loss", "l1", squared=False, step=2 / 255, every=2),
+    CrossEntropy() + 0.001 * Jacobian(),
+    CrossEntropy() + 0.1 * Curvature(0.3),
+    LabelSmoothing(0.1) + 0.001 * LogitSqueezing(),
+    CrossEntropy() + HSICBottleneck(),
+    1 * IntervalBounds(0.001),
     PGDTraining(Linf(0.05), steps=2),
+    FGSMTraining(Linf(0.05)),
+    TRADES(Linf(0.05), steps=2),
 ]
 
 
@@ -83,7 +109,7 @@ def test_the_gradient_by_the_parameters_is_that_of_the_value(
     assert torch.autograd.gradcheck(loss, parameters, fast_mode=True)
 
 
-@pytest.mark.parametrize("term", EVERY, ids=repr)
+@pytest.mark.parametrize("term", [*EVERY, *OF_MANY_CLASSES], ids=repr)
 @pytest.mark.parametrize(
     "form",
     [lambda logits: (logits, None), lambda logits: {"logits": logits}, lambda logits: [logits]],
@@ -111,7 +137,7 @@ def test_a_single_output_is_the_score_of_class_1(
     assert term(flat, *batch(2)).item() == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("term", EVERY, ids=repr)
+@pytest.mark.parametrize("term", [*EVERY, *OF_MANY_CLASSES], ids=repr)
 def test_autocast_to_bf16_gives_about_the_same_value_and_finite_gradients(term: Term) -> None:
     torch.manual_seed(0)
     model = create("small-cnn", shape=(1, 8, 8), classes=3, activation="silu")

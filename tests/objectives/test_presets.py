@@ -38,8 +38,8 @@ def test_every_preset_builds_and_trains(name: str) -> None:
     [
         ("plain", CrossEntropy()),
         ("entropic", entropic_retraining()),
-        ("entropic:0.05", CrossEntropy() + 0.05 * ActivationEntropy("all", "activation")),
-        (" entropic:5e-2 ", CrossEntropy() + 0.05 * ActivationEntropy("all", "activation")),
+        ("entropic:0.05", CrossEntropy() + 0.05 * ActivationEntropy("all", "activation", every=4)),
+        (" entropic:5e-2 ", CrossEntropy() + 0.05 * ActivationEntropy("all", "activation", every=4)),
         ("differential", differential_training()),
         ("differential:0.2", Differential() + 0.2 * InputGradient("scores", "l2", squared=True)),
         ("differential:0", 1 * Differential()),
@@ -56,7 +56,7 @@ def test_pgd_trains_against_the_threat() -> None:
 
 
 def test_entropic_retraining_takes_its_layers() -> None:
-    assert repr(entropic_retraining(0.5, "conv*")) == repr(CrossEntropy() + 0.5 * ActivationEntropy("conv*"))
+    assert repr(entropic_retraining(0.5, "conv*")) == repr(CrossEntropy() + 0.5 * ActivationEntropy("conv*", every=4))
 
 
 @pytest.mark.parametrize("text", ["entropy", "", ":0.1", "Plain", "entropic 0.05"])

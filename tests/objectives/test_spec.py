@@ -7,8 +7,10 @@ from retemper.errors import SettingError
 from retemper.objectives import (
     ActivationEntropy,
     CrossEntropy,
+    Curvature,
     Differential,
     InputGradient,
+    Jacobian,
     Mimic,
     Objective,
     PGDTraining,
@@ -28,6 +30,7 @@ from retemper.threats import Linf
         Differential() + 0.01 * InputGradient(of="loss", norm="l1", squared=False),
         entropic_retraining(layers=["conv1_act", "dense1_act"]),
         differential_training(0),
+        CrossEntropy() + 0.1 * InputGradient("loss", "l1", step=0.01, every=4) + Jacobian(2) + Curvature(0.3),
         CrossEntropy() + 2 * Mimic((("conv1_act", 3.5), ("dense1_act", 1.25)), "unit"),
     ],
 )

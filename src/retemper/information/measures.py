@@ -15,7 +15,7 @@ from torch import Tensor
 from retemper.information.fused_entropy import TINY, fused_entropy
 from retemper.information.gaussian import gaussian_entropy, largest_gaussian
 from retemper.information.rank import largest_rank_entropy, rank_entropy
-from retemper.information.rows import rows_of
+from retemper.information.rows import rows_of, squared_distances
 
 
 class Measure(NamedTuple):
@@ -81,17 +81,11 @@ def renyi_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, 
     2015, 1211.2459; order 2 needs no eigenvalues). s^2 is the mean squared distance of the batch, so that
     scaling the layer changes nothing: that choice is ours.
     """
-    values = rows_of(activations)
-    # Distances do not change with the origin, and near it they lose no digits: equal images are exactly equal.
-    values = values - values[:1].detach()
-    norms = values.square().sum(1)
-    with torch.autocast(values.device.type, enabled=False):
-        products = values @ values.T
-    squared = (norms[:, None] + norms[None, :] - 2 * products).clamp_min(0)
+    squared = squared_distances(rows_of(activations))
     # Part of the gradient: were it held constant, features would shrink without end and the entropy stay.
     bandwidth = squared.mean().clamp_min(TINY)
     kernel = (-squared / (2 * bandwidth)).exp()
-    return -(kernel / len(values)).square().sum().log()
+    return -(kernel / len(kernel)).square().sum().log()
 
 
 def _binary_entropy(rate: Tensor) -> Tensor:

@@ -26,6 +26,16 @@ def centred(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, "image
     return rows - rows.mean(0)
 
 
+def squared_distances(rows: Float[Tensor, "images units"]) -> Float[Tensor, "images images"]:
+    """Of every image to every other, never in half precision, whatever autocast would choose."""
+    # Distances do not change with the origin, and near it they lose no digits: equal images are exactly equal.
+    rows = rows - rows[:1].detach()
+    norms = rows.square().sum(1)
+    with torch.autocast(rows.device.type, enabled=False):
+        products = rows @ rows.T
+    return (norms[:, None] + norms[None, :] - 2 * products).clamp_min(0)
+
+
 def smaller_gram(rows: Float[Tensor, "images units"]) -> Float[Tensor, "size size"]:
     """Rows times rows or columns times columns, whichever are fewer: both have the same eigenvalues other than zero.
 

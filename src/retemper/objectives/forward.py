@@ -13,6 +13,7 @@ from retemper.activations import Activations, Layers, record
 from retemper.attacks.losses import margin
 from retemper.errors import LayerError
 from retemper.models import logits
+from retemper.objectives.draws import Draws
 
 Differentiated = Literal["loss", "scores"]
 
@@ -40,7 +41,9 @@ class ForwardPass:
         differentiable_inputs: bool = False,
         progress: float = 1.0,
     ) -> None:
-        self.model, self.labels, self.progress = model, labels, progress
+        self.model, self.given, self.labels, self.progress = model, inputs, labels, progress
+        # What moves inputs runs the model again, on the same draws (`moved`).
+        self.draws = Draws(inputs.device) if differentiable_inputs else None
         leaf = differentiable_inputs and not inputs.requires_grad
         self.inputs = inputs.detach().requires_grad_() if leaf else inputs
         with contextlib.ExitStack() as stack:
@@ -74,12 +77,20 @@ class ForwardPass:
             )
         return activations
 
-    def input_gradient(self, of: Differentiated) -> Float[Tensor, "images *shape"]:
-        """The gradient of each image's cross-entropy or margin by that image, itself differentiable.
+    def values(self, of: Differentiated) -> Float[Tensor, " images"]:
+        """What is differentiated: each image's cross-entropy, or z_y - max_{k != y} z_k.
 
-        Of "scores" means of z_y - max_{k != y} z_k: with two classes, the difference of the two scores.
+        The latter for "scores": with two classes, the difference of the two scores.
         """
-        if of not in self._gradients:
-            values = self.losses if of == "loss" else -margin(self.logits, self.labels)
-            (self._gradients[of],) = torch.autograd.grad(values.sum(), self.inputs, create_graph=True)
-        return self._gradients[of]
+        return self.losses if of == "loss" else -margin(self.logits, self.labels)
+
+    def input_gradient(self, of: Differentiated, *, differentiable: bool = True) -> Float[Tensor, "images *shape"]:
+        """The gradient of each image's value by that image, itself differentiable unless that is not asked for."""
+        gradient = self._gradients.get(of)
+        if gradient is None or (differentiable and not gradient.requires_grad):
+            # By the inputs alone, so that no layer computes what its weights would get.
+            (gradient,) = torch.autograd.grad(
+                self.values(of).sum(), self.inputs, retain_graph=True, create_graph=differentiable
+            )
+            self._gradients[of] = gradient
+        return gradient if differentiable else gradient.detach()

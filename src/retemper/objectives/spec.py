@@ -6,29 +6,50 @@ from typing import Any
 
 from retemper.errors import SettingError
 from retemper.objectives.activation_entropy import ActivationEntropy
+from retemper.objectives.adversarial_training import AdversarialTraining
 from retemper.objectives.base import Objective, Term, WeightedSum
 from retemper.objectives.cross_entropy import CrossEntropy
+from retemper.objectives.curvature import Curvature
 from retemper.objectives.differential import Differential
+from retemper.objectives.guided_complement_entropy import GuidedComplementEntropy
+from retemper.objectives.hsic_bottleneck import HSICBottleneck
 from retemper.objectives.input_gradient import InputGradient
+from retemper.objectives.interval_bounds import IntervalBounds
+from retemper.objectives.jacobian import Jacobian
+from retemper.objectives.label_smoothing import LabelSmoothing
+from retemper.objectives.logit_squeezing import LogitSqueezing
 from retemper.objectives.mimic import Mimic
-from retemper.objectives.pgd_training import PGDTraining
 from retemper.objectives.warm_up import WarmUp
 
 TERMS: dict[str, Any] = {
-    term.name: term for term in (ActivationEntropy, CrossEntropy, Differential, InputGradient, Mimic)
+    term.name: term
+    for term in (
+        ActivationEntropy,
+        CrossEntropy,
+        Curvature,
+        Differential,
+        GuidedComplementEntropy,
+        HSICBottleneck,
+        InputGradient,
+        IntervalBounds,
+        Jacobian,
+        LabelSmoothing,
+        LogitSqueezing,
+        Mimic,
+    )
 }
 
 
 def as_spec(objective: Objective) -> list[dict[str, Any]] | None:
     """The terms of an objective with their weights, as JSON holds them; None for an objective of unknown terms.
 
-    Of `PGDTraining`, the terms of what it wraps, and of `WarmUp`, the term: what an attack that knows the training may
-    climb, as it was at the end.
+    Of adversarial training, the terms of what it wraps (of `TRADES`, cross-entropy), and of `WarmUp`, the term: what an
+    attack that knows the training may climb, as it was at the end.
 
     >>> as_spec(CrossEntropy() + 0.5 * InputGradient(norm="l1", squared=False))[1]
-    {'weight': 0.5, 'term': 'input-gradient', 'of': 'scores', 'norm': 'l1', 'squared': False}
+    {'weight': 0.5, 'term': 'input-gradient', 'of': 'scores', 'norm': 'l1', 'squared': False, 'step': None, 'every': 1}
     """
-    if isinstance(objective, PGDTraining):
+    if isinstance(objective, AdversarialTraining):
         return as_spec(objective.objective)
     if isinstance(objective, Term):
         objective = WeightedSum(((1.0, objective),))
@@ -70,4 +91,4 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(part) for part in value.values())
     if isinstance(value, list | tuple):
         return all(_is_plain(part) for part in value)
-    return isinstance(value, str | int | float | bool)
+    return value is None or isinstance(value, str | int | float | bool)

@@ -1,0 +1,105 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from retemper.errors import ModelError
+from retemper.objectives import ForwardPass, InputGradient
+from retemper.objectives.second_pass import every_nth_image, moved, unnoticed
+
+
+def images(count: int = 8) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, 5, generator=generator, dtype=torch.float64), torch.arange(count) % 3
+
+
+@pytest.fixture
+def dropping() -> Iterator[nn.Sequential]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield nn.Sequential(nn.Linear(5, 40), nn.Tanh(), nn.Dropout(0.5), nn.Linear(40, 3)).double()
+
+
+@pytest.fixture
+def normalising() -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)).double()
+
+
+def test_dropout_drops_the_same_units_again(dropping: nn.Module) -> None:
+    inputs, labels = images()
+    first = ForwardPass(dropping, inputs, labels, differentiable_inputs=True)
+    torch.rand(3)
+    state = torch.get_rng_state()
+    again = moved(first, torch.zeros_like(inputs))
+    assert torch.equal(again.logits, first.logits)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(dropping(inputs), first.logits)
+
+
+def test_so_that_a_difference_does_not_hang_on_what_was_dropped(dropping: nn.Module) -> None:
+    inputs, labels = images()
+    values = []
+    for step in (None, 1e-6):
+        torch.manual_seed(7)
+        values.append(InputGradient("loss", "l1", step=step)(dropping, inputs, labels).item())
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("step", [None, 0.1])
+def test_running_statistics_are_those_of_the_first_pass_alone(
+    every: int, step: float | None, normalising: nn.Sequential
+) -> None:
+    inputs, labels = images()
+    InputGradient(step=step, every=every)(normalising, inputs, labels)
+    found = {name: buffer.clone() for name, buffer in normalising[1].named_buffers()}
+    normalising[1].reset_running_stats()
+    normalising(inputs)
+    assert found["num_batches_tracked"] == 1
+    assert all(torch.equal(buffer, found[name]) for name, buffer in normalising[1].named_buffers())
+    assert normalising[1].track_running_stats
+
+
+def test_the_moved_batch_is_normalised_by_its_own_statistics(normalising: nn.Module) -> None:
+    inputs, labels = images()
+    first = ForwardPass(normalising, inputs, labels, differentiable_inputs=True)
+    shifted = moved(first, torch.ones_like(inputs))
+    # Moved all alike, the images differ from each other as before.
+    torch.testing.assert_close(shifted.logits, first.logits)
+
+
+def test_statistics_are_taken_again_after_an_error(normalising: nn.Sequential) -> None:
+    inputs, labels = images()
+    first = ForwardPass(normalising, inputs, labels, differentiable_inputs=True)
+    normalising[3] = nn.Linear(7, 3).double()
+    with pytest.raises(ModelError):
+        moved(first, torch.zeros_like(inputs))
+    assert normalising[1].track_running_stats
+    normalising.eval()
+    with unnoticed(normalising):
+        assert normalising[1].track_running_stats
+
+
+def test_the_images_of_a_part_are_equally_far_apart_and_weigh_as_many_as_they_stand_for() -> None:
+    inputs, labels = images(8)
+    first = ForwardPass(nn.Linear(5, 3).double(), inputs, labels, differentiable_inputs=True)
+    found = set()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        part, share = every_nth_image(first, 3)
+        start = int((inputs == part.given[0]).all(1).nonzero())
+        assert torch.equal(part.given, inputs[start::3])
+        assert torch.equal(part.labels, labels[start::3])
+        assert share == len(part.labels) * 3 / 8
+        found.add(start)
+    assert found == {0, 1, 2}
+
+
+def test_in_evaluation_mode_the_part_is_the_whole_and_nothing_is_drawn() -> None:
+    first = ForwardPass(nn.Linear(5, 3).double().eval(), *images(), differentiable_inputs=True)
+    state = torch.get_rng_state()
+    assert every_nth_image(first, 3) == (first, 1.0)
+    assert torch.equal(torch.get_rng_state(), state)
