@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from retemper.checks import at_least_one
+from retemper.checks import at_least_one, in_0_to_1
 from retemper.errors import SettingError
 
 
@@ -21,3 +21,10 @@ def test_what_is_below_one_is_named(numbers: tuple[int, int], name: str, number:
 def test_of_several_the_first_is_named() -> None:
     with pytest.raises(SettingError, match="`steps`"):
         at_least_one(steps=0, restarts=0)
+
+
+@pytest.mark.parametrize("share", [-0.01, 1.01, float("nan"), float("inf")])
+def test_what_is_no_share_is_named(share: float) -> None:
+    in_0_to_1(give_up=0, warmup=1, kappa=0.5)
+    with pytest.raises(SettingError, match=re.escape(f"`give_up` to be a share in [0, 1], but got {share}.")):
+        in_0_to_1(warmup=0.5, give_up=share)

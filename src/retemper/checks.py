@@ -8,3 +8,10 @@ def at_least_one(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise SettingError(f"Expected `{name}` to be 1 or more, but got {number}.")
+
+
+def in_0_to_1(**shares: float) -> None:
+    """Raise a SettingError for the first share outside [0, 1], NaN among them."""
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise SettingError(f"Expected `{name}` to be a share in [0, 1], but got {share}.")

@@ -20,9 +20,11 @@ from retemper.objectives import (
     HSICBottleneck,
     InputGradient,
     Jacobian,
+    LabelSmoothing,
     LogitSqueezing,
     Objective,
     PGDTraining,
+    WarmUp,
 )
 from retemper.objectives.base import Loss
 from retemper.threats import L2, Linf
@@ -60,6 +62,11 @@ def gradient_of_one(network: nn.Sequential, image: Tensor, label: int) -> Tensor
     others = torch.cat([scores[:label], scores[label + 1 :]])
     (gradient,) = torch.autograd.grad(scores[label] - others.max(), image, create_graph=True)
     return gradient.square().sum()
+
+
+def test_what_warmed_up_counts_as_it_ended() -> None:
+    assert adaptive(CrossEntropy() + WarmUp(LabelSmoothing(0.1), 0.5)) is None
+    assert adaptive(WarmUp(CrossEntropy(), 0.5)) is None
 
 
 @pytest.mark.parametrize("weight", [1.0, -3.0])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.errors import LayerError, ModelError
-from retemper.models import evaluation_mode, logits, predict
+from retemper.models import accuracy, evaluation_mode, logits, predict
 from retemper.models.inference import check_finite, device_of
 
 INPUTS = torch.rand(4, 3)
@@ -155,3 +155,10 @@ def test_overflow_with_finite_weights_is_told_apart() -> None:
     with pytest.raises(ModelError, match=r"1 of 2.*its weights are finite"):
         check_finite(nn.BatchNorm1d(3), outputs)
     check_finite(nn.BatchNorm1d(3), outputs[:1])
+
+
+def test_accuracy_is_the_share_of_all_images_whatever_the_batches() -> None:
+    model = nn.Identity()
+    inputs, labels = torch.eye(3), torch.tensor([0, 1, 0])
+    assert accuracy(model, [(inputs, labels)]) == pytest.approx(2 / 3)
+    assert accuracy(model, [(inputs[:1], labels[:1]), (inputs[1:], labels[1:])]) == pytest.approx(2 / 3)

@@ -7,7 +7,7 @@ from torch import nn
 
 from retemper.data import load
 from retemper.errors import SettingError
-from retemper.objectives import ActivationEntropy, CrossEntropy, ForwardPass, InputGradient, Term, WarmUp
+from retemper.objectives import ActivationEntropy, CrossEntropy, Differential, ForwardPass, InputGradient, Term, WarmUp
 from retemper.training import fresh, retrain
 
 TERMS = [ActivationEntropy(), InputGradient("loss", "l1"), CrossEntropy()]
@@ -45,6 +45,23 @@ def test_retrain_says_how_far_it_is() -> None:
     steps = len(seen)
     assert steps >= 4
     assert seen == pytest.approx([step / steps for step in range(steps)])
+
+
+def test_what_the_term_leaves_open_is_settled() -> None:
+    data = load("digits")
+    biases = []
+    for term in (Differential(), WarmUp(Differential(), 0.5)):
+        model = fresh("mlp", data, seed=0)
+        with torch.no_grad():
+            model.get_parameter("logits.bias").zero_()
+        (1.0 * term).settle(model, data.train)
+        biases.append(model.get_parameter("logits.bias").detach())
+    assert biases[0].abs().sum() > 0
+    assert torch.equal(*biases)
+
+
+def test_at_the_end_of_a_training_it_is_the_term_however_often_it_was_warmed_up() -> None:
+    assert WarmUp(WarmUp(InputGradient(), 0.5), 0.2).warmed == InputGradient() == InputGradient().warmed
 
 
 @pytest.mark.parametrize("over", [0, -0.5, 1.1, float("nan")])

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from retemper.models import Network
 from retemper.models.hashing import weights_hash
 from retemper.objectives import CrossEntropy, differential_training
 from retemper.training import Stopping, retrain, run
+
+Kill = Callable[[int], AbstractContextManager[None]]
 
 
 def noting(scores: list[float], seen: list[str]) -> Callable[[nn.Module], float]:
@@ -51,13 +54,9 @@ def test_without_it_the_last_epoch_is_the_chosen_one(network: Network, digits: D
     assert "score" not in training.history[0]
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("killed_in", [1, 2, 3])
 def test_a_killed_run_goes_on_to_the_same_weights(
-    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_in: int
+    network: Network, digits: Data, tmp_path: Path, killed_after: Kill, killed_in: int
 ) -> None:
     start = {name: value.clone() for name, value in network.state_dict().items()}
     by_weights: dict[str, float] = {}
@@ -66,29 +65,33 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     def score(model: nn.Module) -> float:
         return by_weights.setdefault(weights_hash(model), next(numbers, -1.0))
 
-    stopping = Stopping(score, patience=2)
-    whole = retrain(network, digits, CrossEntropy(), epochs=5, stopping=stopping, progress=False)
+    settings = {"epochs": 5, "stopping": Stopping(score, patience=2), "progress": False}
+    whole = retrain(network, digits, CrossEntropy(), **settings)
     wanted = weights_hash(network)
-    epoch = run.train_epoch
-
-    def train_epoch(*args: object, **options: object) -> dict[str, float]:
-        if options["epoch"] == killed_in:
-            raise KilledError
-        return epoch(*args, **options)  # type: ignore[arg-type]
-
     network.load_state_dict(start)
-    monkeypatch.setattr(run, "train_epoch", train_epoch)
-    with pytest.raises(KilledError):
-        retrain(network, digits, CrossEntropy(), epochs=5, stopping=stopping, out=tmp_path, progress=False)
-    monkeypatch.undo()
+    with killed_after(killed_in):
+        retrain(network, digits, CrossEntropy(), out=tmp_path, **settings)
     network.load_state_dict(start)
-    again = retrain(network, digits, CrossEntropy(), epochs=5, stopping=stopping, out=tmp_path, progress=False)
+    again = retrain(network, digits, CrossEntropy(), out=tmp_path, **settings)
     assert weights_hash(network) == wanted
     assert [row["score"] for row in again.history] == [row["score"] for row in whole.history] == [0.3, 0.6, 0.2, 0.1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "model.safetensors", "training.json"]
     network.load_state_dict(start)
-    assert retrain(network, digits, CrossEntropy(), epochs=5, stopping=stopping, out=tmp_path).chosen["score"] == 0.6
+    assert retrain(network, digits, CrossEntropy(), out=tmp_path, **settings).chosen["score"] == 0.6
     assert weights_hash(network) == wanted
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_killed_run_does_not_go_on_under_another_rule(
+    network: Network, digits: Data, tmp_path: Path, killed_after: Kill, before: bool
+) -> None:
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    rules = {True: Stopping(lambda _model: 0.5, patience=3), False: None}
+    with killed_after(1):
+        retrain(network, digits, CrossEntropy(), epochs=3, stopping=rules[before], out=tmp_path, progress=False)
+    network.load_state_dict(start)
+    with pytest.raises(CheckpointError, match="its stopping is"):
+        retrain(network, digits, CrossEntropy(), epochs=3, stopping=rules[not before], out=tmp_path, progress=False)
 
 
 def test_a_damaged_best_epoch_is_an_error_that_says_what_to_do(
@@ -97,11 +100,11 @@ def test_a_damaged_best_epoch_is_an_error_that_says_what_to_do(
     start = {name: value.clone() for name, value in network.state_dict().items()}
 
     def stop(*_args: object) -> None:
-        raise KilledError
+        raise RuntimeError
 
     stopping = Stopping(noting([0.5, 0.4], []), 1)
     monkeypatch.setattr(run, "write_end", stop)
-    with pytest.raises(KilledError):
+    with pytest.raises(RuntimeError):
         retrain(network, digits, CrossEntropy(), epochs=4, stopping=stopping, out=tmp_path, progress=False)
     monkeypatch.undo()
     best = tmp_path / "checkpoints" / "best.safetensors"

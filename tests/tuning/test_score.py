@@ -1,31 +1,14 @@
 import pytest
-import torch
 from torch import Tensor, nn
 
-from retemper.data import Data, load
+from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
-from retemper.models import create
-from retemper.objectives import CrossEntropy
 from retemper.threats import L2, Linf
-from retemper.training import retrain
 from retemper.tuning import RobustScore, early_stopping
 from retemper.tuning.score import ATTACKS, STEPS
 
 THREATS = [Linf(0.1), L2(0.5)]
-
-
-@pytest.fixture(scope="module")
-def data() -> Data:
-    return load("digits", classes=("3", "8"))
-
-
-@pytest.fixture(scope="module")
-def trained(data: Data) -> nn.Module:
-    torch.manual_seed(0)
-    model = create("mlp", shape=data.shape, classes=2)
-    retrain(model, data, CrossEntropy(), epochs=15, progress=False)
-    return model
 
 
 def test_it_is_the_mean_robust_accuracy_on_validation_images(trained: nn.Module, data: Data) -> None:

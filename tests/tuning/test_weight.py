@@ -8,14 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from retemper.data import Data, load
+from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
-from retemper.models import create, predict
 from retemper.models import load as load_model
+from retemper.models import predict
 from retemper.objectives import CrossEntropy, ForwardPass, InputGradient, WeightedSum
 from retemper.threats import L2, Linf
-from retemper.training import retrain
 from retemper.tuning import Tuned, score, tune
 
 THREATS = [Linf(0.1), L2(0.5)]
@@ -23,19 +22,6 @@ THREATS = [Linf(0.1), L2(0.5)]
 
 def penalised(size: float) -> WeightedSum:
     return CrossEntropy() + size * InputGradient()
-
-
-@pytest.fixture(scope="module")
-def data() -> Data:
-    return load("digits", classes=("3", "8"))
-
-
-@pytest.fixture(scope="module")
-def trained(data: Data) -> nn.Module:
-    torch.manual_seed(0)
-    model = create("mlp", shape=data.shape, classes=2)
-    retrain(model, data, CrossEntropy(), epochs=15, progress=False)
-    return model
 
 
 def run(model: nn.Module, data: Data, objective: Callable[[float], WeightedSum] = penalised, **settings: Any) -> Tuned:

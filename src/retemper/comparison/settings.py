@@ -4,6 +4,7 @@ import shlex
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from retemper.checks import at_least_one
 from retemper.errors import SettingError
 from retemper.evaluation import plan
 from retemper.objectives import preset
@@ -63,9 +64,13 @@ class Comparison:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("retrain_epochs", "seeds", "images", "steps", "restarts"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
+        at_least_one(
+            retrain_epochs=self.retrain_epochs,
+            seeds=self.seeds,
+            images=self.images,
+            steps=self.steps,
+            restarts=self.restarts,
+        )
         if self.split not in ATTACKED:
             raise SettingError(f"Expected `split` to be one of {', '.join(ATTACKED)}, but got {self.split!r}.")
         if not self.objectives or len(set(self.objectives)) < len(self.objectives):

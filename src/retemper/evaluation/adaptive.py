@@ -60,9 +60,9 @@ def _terms(objective: Objective) -> tuple[tuple[float, Term], ...]:
         case AdversarialTraining():
             return _terms(objective.objective)
         case WeightedSum():
-            return objective.terms
+            return tuple((weight, term.warmed) for weight, term in objective.terms)
         case Term():
-            return ((1.0, objective),)
+            return ((1.0, objective.warmed),)
     raise SettingError(
         f"Expected a term, a sum of terms or adversarial training around one, whose terms an attack can climb, but got "
         f"{objective!r}."

@@ -1,6 +1,6 @@
 """The papers' networks and a few standard ones, loading a user's own, and what every model must give: logits."""
 
-from retemper.models.inference import evaluation_mode, logits, predict
+from retemper.models.inference import accuracy, evaluation_mode, logits, predict
 from retemper.models.networks import ACTIVATIONS, NETWORKS, Network, create
 from retemper.models.normalise import Normalise
 from retemper.models.storage import from_factory, load, read_facts, save
@@ -10,6 +10,7 @@ __all__ = [
     "NETWORKS",
     "Network",
     "Normalise",
+    "accuracy",
     "create",
     "evaluation_mode",
     "from_factory",

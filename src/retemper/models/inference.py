@@ -87,6 +87,16 @@ def predict(
     return outputs, labels
 
 
+def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """The share of images that are answered rightly, in [0, 1], over batches of (inputs, labels).
+
+    Raises:
+        ModelError: a logit is NaN or infinite.
+    """
+    outputs, labels = predict(model, batches)
+    return float((outputs.argmax(1) == labels).double().mean())
+
+
 def check_finite(model: nn.Module, outputs: Float[Tensor, "images classes"]) -> None:
     """Raise a ModelError where outputs are NaN or infinite, naming the first parameter to blame."""
     bad = int((~outputs.isfinite().all(1)).sum())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from retemper.attacks.ascent import ascend, check_batch, surroundings
 from retemper.attacks.losses import LossFunction
-from retemper.checks import at_least_one
+from retemper.checks import at_least_one, in_0_to_1
 from retemper.data import Split
 from retemper.errors import SettingError
 from retemper.noise import Noise
@@ -21,21 +21,7 @@ class AdversarialTraining(Objective):
     """A loss of inputs and of where projected gradient ascent moves them; subclasses say what climbs and what falls.
 
     The ascent sees the model in evaluation mode, so that dropout and batch statistics stay out of it; the loss sees
-    it in its own mode.
-
-    Args:
-        threat: what the network is trained against.
-        objective: what is minimised, as far as it is made of terms.
-        steps: of the ascent.
-        step_size: in units of the threat's norm; by default 2.5 times the radius over the steps, at most
-            the radius.
-        warmup: the share of the training over which radius and step size grow linearly from zero; large
-            radii from the first step on can keep a network from learning anything (ours).
-        seed: of the random starts where no generator is given.
-
-    Raises:
-        SettingError: steps below 1, a step size that is no positive number, or a warm-up outside [0, 1];
-            at the first batch, inputs outside the threat's bounds.
+    it in its own mode. Arguments and errors are those of `PGDTraining`; of the objective all terms may be asked.
     """
 
     def __init__(
@@ -49,8 +35,7 @@ class AdversarialTraining(Objective):
         seed: int,
     ) -> None:
         at_least_one(steps=steps)
-        if not 0 <= warmup <= 1:
-            raise SettingError(f"Expected `warmup` to be a share in [0, 1], but got {warmup}.")
+        in_0_to_1(warmup=warmup)
         self.threat, self.objective = threat, objective
         self.steps, self.warmup, self.seed = steps, warmup, seed
         self.step_size = step_size if step_size is not None else threat.radius * min(1.0, 2.5 / steps)

@@ -73,6 +73,11 @@ class Term(Objective):
         return False
 
     @property
+    def warmed(self) -> "Term":
+        """The term as it is at the end of a training."""
+        return self
+
+    @property
     def recorded_layers(self) -> Layers | None:
         """The layers whose outputs the term reads; None where it reads none."""
         return None

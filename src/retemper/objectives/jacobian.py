@@ -42,7 +42,7 @@ class Jacobian(Term):
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The mean squared Frobenius norm over the batch: estimated in training mode, else exact."""
-        projected = self._random(forward.logits) if forward.model.training else _each(forward.logits)
+        projected = self._random(forward.logits) if forward.model.training else forward.logits.unbind(1)
         return torch.stack([_squared_gradients(logits, forward.inputs).mean() for logits in projected]).sum()
 
     def _random(self, logits: Float[Tensor, "images classes"]) -> Iterator[Float[Tensor, " images"]]:
@@ -50,10 +50,6 @@ class Jacobian(Term):
         scale = (logits.shape[1] / self.projections) ** 0.5
         for _ in range(self.projections):
             yield scale * (F.normalize(torch.randn_like(logits), dim=1) * logits).sum(1)
-
-
-def _each(logits: Float[Tensor, "images classes"]) -> Iterator[Float[Tensor, " images"]]:
-    yield from logits.unbind(1)
 
 
 def _squared_gradients(values: Float[Tensor, " images"], inputs: Tensor) -> Float[Tensor, " images"]:

@@ -19,7 +19,6 @@ from retemper.objectives.jacobian import Jacobian
 from retemper.objectives.label_smoothing import LabelSmoothing
 from retemper.objectives.logit_squeezing import LogitSqueezing
 from retemper.objectives.mimic import Mimic
-from retemper.objectives.warm_up import WarmUp
 
 TERMS: dict[str, Any] = {
     term.name: term
@@ -55,7 +54,7 @@ def as_spec(objective: Objective) -> list[dict[str, Any]] | None:
         objective = WeightedSum(((1.0, objective),))
     if not isinstance(objective, WeightedSum):
         return None
-    terms = [(weight, term.term if isinstance(term, WarmUp) else term) for weight, term in objective.terms]
+    terms = [(weight, term.warmed) for weight, term in objective.terms]
     spec = [{"weight": weight, "term": term.name} | _fields(term) for weight, term in terms]
     known = all(type(term) is TERMS.get(term.name) and _is_plain(_fields(term)) for _, term in terms)
     return spec if known else None

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from retemper.activations import Layers
+from retemper.data import Split
 from retemper.errors import SettingError
 from retemper.objectives.base import Term
 from retemper.objectives.forward import ForwardPass
@@ -49,6 +50,15 @@ class WarmUp(Term):
     def recorded_layers(self) -> Layers | None:
         """Those of the term."""
         return self.term.recorded_layers
+
+    @property
+    def warmed(self) -> Term:
+        """The term without its warm-up."""
+        return self.term.warmed
+
+    def settle(self, model: nn.Module, train: Split) -> None:
+        """Let the term set what it leaves open."""
+        self.term.settle(model, train)
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The term by the share of its weight that it has by now."""

@@ -79,7 +79,8 @@ class Checkpoints:
         return history
 
     def _check(self, latest: Path, found: dict[str, Any]) -> None:
-        for key, wanted in self.identity.items():
+        for key in {**found, **self.identity}:
+            wanted = self.identity.get(key)
             if found.get(key) != wanted:
                 raise CheckpointError(
                     f"{latest} belongs to another run: its {key} is {found.get(key)!r}, but now it is {wanted!r}. "

@@ -11,7 +11,7 @@ from torch import nn
 
 from retemper.data import Data
 from retemper.errors import SettingError
-from retemper.models import predict
+from retemper.models import accuracy
 from retemper.models.hashing import weights_hash
 from retemper.models.layout import channels_last, channels_last_pays
 from retemper.objectives import Objective
@@ -116,7 +116,9 @@ def retrain(
                 )
                 if epoch == chosen.epochs - 1 or stopping is not None:
                     objective.settle(model, data.train)
-                history.append(row | {"validation_accuracy": _accuracy(model, data)})
+                history.append(
+                    row | {"validation_accuracy": accuracy(model, data.validation.batches(EVALUATION_BATCH))}
+                )
                 if stopping is not None:
                     history[-1]["score"] = stopping.score(model)
                     if best_epoch(history) == epoch:
@@ -161,11 +163,6 @@ def _accelerator(trackers: Sequence[str], folder: Path | None) -> Accelerator:
             f"Expected `trackers` to be installed trackers of Accelerate, but got {list(trackers)}: {error}. "
             "TensorBoard comes with retemper[tensorboard]."
         ) from error
-
-
-def _accuracy(model: nn.Module, data: Data) -> float:
-    outputs, labels = predict(model, data.validation.batches(EVALUATION_BATCH))
-    return float((outputs.argmax(1) == labels).double().mean())
 
 
 @contextmanager

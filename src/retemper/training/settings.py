@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from retemper.checks import at_least_one
 from retemper.data import AUGMENTATIONS
 from retemper.errors import SettingError
 from retemper.training.optimisers import LEARNING_RATES, OPTIMISERS, SCHEDULES
@@ -51,9 +52,7 @@ class Settings:
                 raise SettingError(
                     f"Expected `{name}` to be one of {', '.join(known)}, but got {getattr(self, name)!r}."
                 )
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"Expected `{name}` to be 1 or more, but got {getattr(self, name)}.")
+        at_least_one(epochs=self.epochs, batch_size=self.batch_size)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise SettingError(f"Expected `learning_rate` to be above 0, but got {self.learning_rate}.")
         if not self.weight_decay >= 0:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from retemper.checks import at_least_one
+from retemper.checks import at_least_one, in_0_to_1
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
-from retemper.models import predict
+from retemper.models import accuracy
 from retemper.threats import Threat
 from retemper.training import Stopping
 
@@ -59,8 +59,7 @@ class RobustScore:
 
     def clean(self, model: nn.Module) -> float:
         """Accuracy on all validation images."""
-        outputs, labels = predict(model, self.data.validation.batches(BATCH))
-        return float((outputs.argmax(1) == labels).double().mean())
+        return accuracy(model, self.data.validation.batches(BATCH))
 
     def robust(
         self,
@@ -102,8 +101,7 @@ def early_stopping(
     Raises:
         SettingError: no threat, or a number out of range.
     """
-    if not 0 <= give_up <= 1:
-        raise SettingError(f"Expected `give_up` to be a share in [0, 1], but got {give_up}.")
+    in_0_to_1(give_up=give_up)
     score = RobustScore(data, threats)
     return stopping_by(replace(score, floor=score.clean(model) - give_up), patience)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from retemper.checks import at_least_one
+from retemper.checks import at_least_one, in_0_to_1
 from retemper.data import Data
 from retemper.errors import DivergenceError, SettingError
 from retemper.files import write_json
@@ -84,8 +84,7 @@ def tune(
     """
     if not first > 0:
         raise SettingError(f"Expected `first` to be a weight above 0, but got {first}.")
-    if not 0 <= give_up <= 1:
-        raise SettingError(f"Expected `give_up` to be a share in [0, 1], but got {give_up}.")
+    in_0_to_1(give_up=give_up)
     at_least_one(tries=tries, images=images)
     folder = Path(out) if out is not None else None
     score = RobustScore(data, threats, images=images)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from retemper.errors import SettingError
+from retemper.checks import in_0_to_1
 from retemper.objectives.base import Term
 from retemper.objectives.forward import ForwardPass
 from retemper.objectives.interval_bounds.boxes import Box
@@ -52,9 +52,7 @@ class IntervalBounds(Term):
         # As JSON gives them back, bounds are a list.
         object.__setattr__(self, "bounds", tuple(self.bounds))
         Linf(self.radius, self.bounds)  # checks both
-        for name, share in (("kappa", self.kappa), ("warmup", self.warmup)):
-            if not 0 <= share <= 1:
-                raise SettingError(f"Expected `{name}` to be a share in [0, 1], but got {share}.")
+        in_0_to_1(kappa=self.kappa, warmup=self.warmup)
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """Both cross-entropies, mixed as far as the training is."""
