@@ -19,8 +19,8 @@ from retemper.objectives.forward import ForwardPass
 class ActivationEntropy(Term):
     """The mean over layers l of H(A_l) / max H_l, with A_l the layer's output for a batch of original inputs.
 
-    A positive weight asks the layers to keep less. In [0, 1] whatever the width and the depth, so that a weight means
-    the same on any network: what it costs in cross-entropy to keep all that can be kept. Our reading of Sperl &
+    A positive weight asks the layers to keep less. In [0, 1] whatever the width and the depth: a weight is what it
+    costs in cross-entropy to keep all that can be kept. Our reading of Sperl &
     Böttinger 2020 (2008.03072): the source names neither the measure nor the layers, and the scale is ours. Layers with
     weights of their own are terms of their own:
     `1.0 * ActivationEntropy("conv*_act") + 0.2 * ActivationEntropy("dense*_act")`.
