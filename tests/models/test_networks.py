@@ -89,7 +89,7 @@ def test_weights_come_from_torchs_generator() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"name": "resnet"}, "resnet.*package.module:factory"),
+        ({"name": "resnet"}, "'resnet'.*package.module:factory"),
         ({"activation": "swish"}, "swish"),
         ({"classes": 1}, "two or more classes"),
         ({"mean": (0.5, 0.5), "std": (1.0, 1.0)}, "3 channels"),

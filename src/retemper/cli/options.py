@@ -21,7 +21,8 @@ Model = Annotated[
     str,
     typer.Option(
         help="Network: `small-cnn`, `lenet5`, `madry-cnn`, `entropic-cnn`, `entropic-cnn-unpadded`, `mlp`, "
-        "`lipschitz-cnn` (to be certified), or your own as `package.module:factory`."
+        "`preact-resnet18`, `preact-resnet18-small`, `lipschitz-cnn` (to be certified), or your own as "
+        "`package.module:factory`."
     ),
 ]
 Activation = Annotated[
