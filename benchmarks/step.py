@@ -13,10 +13,10 @@ SHAPE = (3, 32, 32)
 CLASSES = 10
 
 
-def batch(classes: int = CLASSES) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(classes: int = CLASSES, shape: tuple[int, ...] = SHAPE) -> tuple[torch.Tensor, torch.Tensor]:
     """Random images and labels: the time of a step does not hang on what they show."""
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.rand(BATCH, *SHAPE, generator=generator)
+    inputs = torch.rand(BATCH, *shape, generator=generator)
     return inputs, torch.randint(classes, (BATCH,), generator=generator)
 
 
@@ -28,13 +28,14 @@ def step(
     network: str = "entropic-cnn",
     activation: str = "relu",
     classes: int = CLASSES,
+    shape: tuple[int, ...] = SHAPE,
 ) -> Callable[[], None]:
     """A function that takes one step of Adam on the objective, on a network of its own."""
     torch.manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = create(network, shape=SHAPE, classes=classes, activation=activation)
+    model = create(network, shape=shape, classes=classes, activation=activation)
     model.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stub forgets it
-    inputs, labels = batch(classes)
+    inputs, labels = batch(classes, shape)
     inputs = inputs.contiguous(memory_format=layout)
     optimiser = torch.optim.Adam(model.parameters())
 

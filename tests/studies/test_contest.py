@@ -66,6 +66,31 @@ def test_rivals_are_tuned_where_there_is_a_choice_then_trained_attacked_and_read
     assert set(written["networks"][0]["standing"]) == {"l2:0.5", "linf:0.05"}
 
 
+def test_processes_that_share_the_rivals_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "STEPS", 3)
+    alone = run(contest(seeds=1), tmp_path / "alone", progress=False)
+    for part, rival in enumerate(("cross-entropy", "differential")):
+        half = run(contest(seeds=1), tmp_path / "shared", part=part, parts=2, progress=False)
+        assert [network.rival for network in half.networks] == list(half.chosen) == [rival]
+    assert not (tmp_path / "shared" / "result.json").exists()
+
+    def untrained(*_arguments: object, **_settings: object) -> None:
+        raise AssertionError("nothing is left to train")
+
+    monkeypatch.setattr("retemper.training.run.train_epoch", untrained)
+    together = run(contest(seeds=1), tmp_path / "shared", progress=False)
+    assert (tmp_path / "shared" / "result.json").is_file()
+    assert together.chosen == alone.chosen
+    for ours, theirs in zip(together.networks, alone.networks, strict=True):
+        np.testing.assert_array_equal(ours.clean, theirs.clean)
+        np.testing.assert_array_equal(ours.standing, theirs.standing)
+
+
+def test_a_floor_that_hangs_on_the_first_rival_is_not_shared_out(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="give_up"):
+        run(contest(give_up=0.1), tmp_path, parts=2, progress=False)
+
+
 @pytest.mark.parametrize(("give_up", "chosen"), [(0.5, "robust"), (0.02, "clean"), (None, "robust")])
 def test_others_give_up_no_more_clean_accuracy_than_is_allowed(
     give_up: float | None, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

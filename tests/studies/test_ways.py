@@ -64,6 +64,13 @@ def test_ways_with_a_base_go_on_from_the_same_plainly_trained_network(tmp_path: 
     assert weights_hash(model) != weights_hash(base)
 
 
+def test_a_way_may_have_epochs_of_its_own(tmp_path: Path) -> None:
+    data = load("digits", classes=("3", "8"))
+    way = Way("short", CrossEntropy(), "mlp", epochs=1)
+    _, training = way.train(data, tmp_path / "short-0", epochs=3, seed=0, progress=False)
+    assert len(training.history) == 1
+
+
 def test_what_is_attacked_is_known_at_every_radius(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ways, "STEPS", 5)
     data = load("digits", classes=("3", "8"))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from retemper.checks import at_least_one
-from retemper.data import load
+from retemper.data import Data, load
 from retemper.environment import describe
 from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
@@ -77,6 +77,7 @@ class Contest:
                         "activation": way.activation,
                         "settings": dict(way.settings),
                         "base_epochs": way.base_epochs,
+                        "epochs": way.epochs,
                     }
                     for way in candidates
                 }
@@ -196,25 +197,31 @@ class Result:
         }
 
 
-def run(contest: Contest, out: Path | str, *, progress: bool = True) -> Result:
+def run(contest: Contest, out: Path | str, *, part: int = 0, parts: int = 1, progress: bool = True) -> Result:
     """Choose, train and attack; the same call goes on where a killed one was.
 
     Args:
         contest: what is run.
         out: a folder for the networks, what is known of their images, and `result.json`.
+        part: which of the parts this is, from 0 on.
+        parts: among how many processes the rivals are shared; one that has some of them alone writes no `result.json`.
+            The same call in one part, after them, has nothing left to do but that.
         progress: show one line that says where it is.
 
     Raises:
         RetemperError: the data or a setting is wrong, or `out` holds something else.
         OSError: `out` cannot be written.
     """
+    if parts > 1 and contest.give_up is not None:
+        raise SettingError("Expected one part, as the others' floor hangs on the first rival, but got `give_up`.")
     folder, data = Path(out), load(contest.data, classes=contest.classes or None)
-    chosen: dict[str, Way] = {}
+    chosen: dict[str, str] = {}
     trials: list[Trial] = []
+    networks: list[Network] = []
     floor = contest.floor
-    for rival, candidates in contest.rivals.items():
-        chosen[rival], tried = tuned(
-            candidates,
+    for rival in list(contest.rivals)[part::parts]:
+        way, tried = tuned(
+            contest.rivals[rival],
             data,
             contest.threats,
             folder,
@@ -224,34 +231,37 @@ def run(contest: Contest, out: Path | str, *, progress: bool = True) -> Result:
             floor=floor,
         )
         if contest.give_up is not None and floor is None:
-            floor = next(trial.clean for trial in tried if trial.way == chosen[rival].name) - contest.give_up
+            floor = next(trial.clean for trial in tried if trial.way == way.name) - contest.give_up
+        chosen[rival] = way.name
         trials += tried
-    networks = []
-    for seed in range(contest.seeds):
-        for rival, way in chosen.items():
-            if seed > 0 and rival in contest.once:
-                continue
-            place = folder / f"{way.name}-{seed}"
-            model, training = way.train(data, place, epochs=contest.epochs, seed=seed, progress=progress)
-            found = evaluate(
-                model,
-                data.test.take(contest.images),
-                contest.threats,
-                attacks=plan(ATTACKS, steps=ways.STEPS, restarts=ways.RESTARTS),
-                out=place / "test",
-                progress=progress,
-                label=f"{rival}, seed {seed}",
-            )
-            networks.append(
-                Network(
-                    rival,
-                    seed,
-                    training.seconds,
-                    found.clean,
-                    tuple(each.standing for each in found.robustness),
-                    tuple(each.ringing for each in found.robustness),
-                )
-            )
-    result = Result(contest, {rival: way.name for rival, way in chosen.items()}, tuple(trials), tuple(networks))
-    write_json(folder / "result.json", result.as_json())
+        seeds = 1 if rival in contest.once else contest.seeds
+        networks += [_network(contest, rival, way, data, folder, seed, progress=progress) for seed in range(seeds)]
+    networks.sort(key=lambda network: network.seed)
+    result = Result(contest, chosen, tuple(trials), tuple(networks))
+    if parts == 1:
+        write_json(folder / "result.json", result.as_json())
     return result
+
+
+def _network(
+    contest: Contest, rival: str, way: Way, data: Data, folder: Path, seed: int, *, progress: bool
+) -> Network:
+    place = folder / f"{way.name}-{seed}"
+    model, training = way.train(data, place, epochs=contest.epochs, seed=seed, progress=progress)
+    found = evaluate(
+        model,
+        data.test.take(contest.images),
+        contest.threats,
+        attacks=plan(ATTACKS, steps=ways.STEPS, restarts=ways.RESTARTS),
+        out=place / "test",
+        progress=progress,
+        label=f"{rival}, seed {seed}",
+    )
+    return Network(
+        rival,
+        seed,
+        training.seconds,
+        found.clean,
+        tuple(each.standing for each in found.robustness),
+        tuple(each.ringing for each in found.robustness),
+    )

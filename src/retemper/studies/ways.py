@@ -32,6 +32,7 @@ class Way:
         activation: of the network.
         settings: of `retemper.training.Settings`, without epochs and seed.
         base_epochs: of plain training before it, from fresh weights, as `settings` say; 0 begins with these.
+        epochs: of the training itself; None for as many as the others have.
     """
 
     name: str
@@ -40,11 +41,12 @@ class Way:
     activation: str = "relu"
     settings: Mapping[str, Any] = field(default_factory=dict)
     base_epochs: int = 0
+    epochs: int | None = None
 
     def train(self, data: Data, folder: Path, *, epochs: int, seed: int, progress: bool) -> tuple[nn.Module, Training]:
         """The trained network and how it went, read back where it has been trained before.
 
-        Ways of the same base share it, in a folder beside `folder`.
+        Ways of the same base share it, in a folder beside `folder`. `epochs` are those of a way without its own.
         """
         model = fresh(self.model, data, activation=self.activation, seed=seed)
 
@@ -64,7 +66,7 @@ class Way:
 
         if self.base_epochs:
             run(CrossEntropy(), folder.parent / f"base-{self.model}-{self.activation}-{seed}", self.base_epochs)
-        training = run(self.objective, folder, epochs)
+        training = run(self.objective, folder, epochs if self.epochs is None else self.epochs)
         return model.eval(), training
 
 
