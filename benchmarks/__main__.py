@@ -5,14 +5,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import alarms, attacks, loop, pairs, pairs_peer, peers, penalty, precision, steps
+from benchmarks import alarms, attacks, loop, pairs, pairs_peer, peers, penalty, precision, recipes, steps
 from benchmarks.figures import circumstances, print_figures
 
 RATIOS: dict[str, Any] = {"steps": steps, "loop": loop, "precision": precision, "penalty": penalty, "pairs": pairs}
 # This needs what `make bench-peers` installs, so that `all` leaves it out.
 PEER_RATIOS: dict[str, Any] = {"pairs-peer": pairs_peer}
 # These keep what is done under `runs`, and `all` leaves them out: they take from ten minutes to hours.
-TABLES: dict[str, Any] = {"attacks": attacks, "alarms": alarms, "peers": peers}
+TABLES: dict[str, Any] = {"attacks": attacks, "alarms": alarms, "peers": peers, "recipes": recipes}
 
 
 def main() -> None:
@@ -27,7 +27,10 @@ def main() -> None:
         "--part",
         default="1/1",
         metavar="K/N",
-        help="of attacks, alarms and peers: every N-th row, from the K-th (default: all)",
+        help="of attacks, alarms, peers and recipes: every N-th row, from the K-th (default: all)",
+    )
+    parser.add_argument(
+        "--only", metavar="PROTOCOL", choices=recipes.PROTOCOLS, help="of recipes: mnist-linf, mnist-l2 or cifar10"
     )
     arguments = parser.parse_args()
     if arguments.name is None:
@@ -37,7 +40,8 @@ def main() -> None:
     if arguments.name in TABLES:
         part, parts = (int(number) for number in arguments.part.split("/"))
         table = TABLES[arguments.name]
-        found = table.run(part - 1, parts)
+        chosen_ones = {"only": arguments.only} if arguments.name == "recipes" else {}
+        found = table.run(part - 1, parts, **chosen_ones)
         print(json.dumps([asdict(row) for row in found], indent=1) if arguments.json else table.table(found))
         return
     chosen = RATIOS if arguments.name == "all" else {arguments.name: (RATIOS | PEER_RATIOS)[arguments.name]}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         differential_training,
         entropic_retraining,
         fit_biases,
+        recipe,
     )
     from retemper.threats import L2, Linf
     from retemper.training import retrain
@@ -73,6 +74,7 @@ _HOMES = {
     "load": "data",
     "plan": "evaluation",
     "profile": "information",
+    "recipe": "objectives",
     "record": "activations",
     "retrain": "training",
     "tune": "tuning",
@@ -113,6 +115,7 @@ __all__ = [
     "load",
     "plan",
     "profile",
+    "recipe",
     "record",
     "retrain",
     "tune",

@@ -31,3 +31,7 @@ class CheckpointError(RetemperError):
 
 class DivergenceError(RetemperError):
     """The loss stopped being a finite number."""
+
+
+class BudgetError(RetemperError):
+    """No training kept as much clean accuracy as was asked for."""

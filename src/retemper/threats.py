@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,7 +29,7 @@ class Threat(ABC):
     radius: float
     bounds: tuple[float, float] = (0.0, 1.0)
     norm: ClassVar[str]
-    dual: ClassVar[str]
+    dual: ClassVar[Literal["l1", "l2"]]
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.radius) and self.radius > 0):

@@ -5,7 +5,11 @@ import pytest
 from typer.testing import CliRunner
 
 from retemper.cli import app as command
+from retemper.data import load as load_data
+from retemper.models import Network, accuracy, load
 from retemper.models.storage import read_facts
+from retemper.objectives import as_spec, recipe
+from retemper.threats import Linf
 
 SMALL = ["train", "--data", "digits", "--classes", "3,8", "--model", "mlp", "--no-progress"]
 
@@ -45,6 +49,64 @@ def test_patience_ends_a_training_early_and_keeps_its_best_epoch(tmp_path: Path)
     assert f"Validation accuracy {history[best]['validation_accuracy']:.1%}" in said
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plain")
+    result = CliRunner().invoke(command.app, [*SMALL, "--epochs", "3", "--out", str(out)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return out / "model.safetensors"
+
+
+def test_the_recipe_trains_a_smooth_network_within_a_budget_from_a_plain_one(plain: Path, tmp_path: Path) -> None:
+    options = ["--from", str(plain), "--objective", "recipe", "--smooth", "--give-up", "0.5", "--threat", "linf:0.05"]
+    words = [*SMALL, *options, "--epochs", "2", "--out", str(tmp_path)]
+    result = CliRunner().invoke(command.app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert f"Trained on {recipe(Linf(0.05))!r} for 2 epochs" in " ".join(result.output.split())
+    written = json.loads((tmp_path / "training.json").read_text())
+    assert written["identity"]["objective"] == repr(recipe(Linf(0.05)))
+    assert written["identity"]["give_up"] == 0.5
+    again = load(tmp_path / "model.safetensors")
+    assert isinstance(again, Network)
+    assert again.spec.activation == "silu"
+    assert read_facts(tmp_path / "model.safetensors")["objective"] == as_spec(recipe(Linf(0.05)))
+
+
+def test_a_recipe_of_another_weight_trains_once_and_without_a_budget(tmp_path: Path) -> None:
+    options = ["--objective", "recipe:0.5", "--epochs", "1", "--out", str(tmp_path)]
+    result = CliRunner().invoke(command.app, [*SMALL, *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    identity = json.loads((tmp_path / "training.json").read_text())["identity"]
+    assert identity["objective"] == repr(recipe(Linf(0.1), 0.5))
+    assert "give_up" not in identity
+    assert "smooth" not in identity
+
+
+def test_the_weight_of_the_recipe_can_be_chosen_too(plain: Path, tmp_path: Path) -> None:
+    options = ["--from", str(plain), "--objective", "recipe:auto", "--epochs", "1", "--out", str(tmp_path)]
+    result = CliRunner().invoke(command.app, [*SMALL, *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert [trial["weight"] for trial in json.loads((tmp_path / "tuned.json").read_text())["trials"]][:2] == [0, 1]
+
+
+def test_the_smooth_network_of_a_factory_is_loaded_as_it_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_networks.py").write_text(
+        "from torch import nn\n"
+        "def rectified(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 2))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = [*SMALL, "--model", "my_networks:rectified", "--objective", "recipe", "--smooth", "--epochs", "2"]
+    result = CliRunner().invoke(command.app, [*words, "--out", str(tmp_path / "out")], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    reached = json.loads((tmp_path / "out" / "training.json").read_text())["history"][-1]["validation_accuracy"]
+    data = load_data("digits", classes=("3", "8"))
+    again = load(tmp_path / "out" / "model.safetensors", "my_networks:rectified")
+    assert [type(layer).__name__ for layer in again.children()][2] == "SiLU"
+    assert accuracy(again, data.validation.batches(100)) == reached
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -53,6 +115,14 @@ def test_patience_ends_a_training_early_and_keeps_its_best_epoch(tmp_path: Path)
         (["--patience", "0"], "`patience` to be 1 or more, but got 0"),
         (["--patience", "1", "--give-up", "2"], "`give_up` to be a share in [0, 1], but got 2"),
         (["--objective", "pgd", "--patience", "1", "--threat", "linf:0.1,0.2"], "one radius to train against"),
+        (["--objective", "recipe", "--patience", "1", "--threat", "linf:0.1,0.2"], "one radius to train against"),
+        (["--objective", "recipe:auto", "--threat", "linf:0.1,0.2"], "one radius to train against"),
+        (["--objective", "recipe:0"], "finite number above 0, but got 0.0"),
+        (["--objective", "recipe", "--give-up", "-1"], "`give_up` to be a share in [0, 1], but got -1"),
+        (["--objective", "recipe:0.5", "--give-up", "0.1"], "--give-up goes with `recipe` (without a weight)"),
+        (["--give-up", "0.1"], "but got 'plain'; leave it out"),
+        (["--objective", "recipe:auto", "--smooth"], "first train with `--smooth --objective plain`"),
+        (["--activation", "tanh", "--smooth"], "Network has none"),
         (["--objective", "entropic:auto", "--tensorboard"], "leave out --tensorboard"),
         (["--objective", "pgd", "--threat", "linf:0.1,0.2"], "one radius to train against, but got linf:0.1, linf:0.2"),
     ],

@@ -15,6 +15,7 @@ from retemper.objectives import (
     entropic_retraining,
     mimicking,
     preset,
+    recipe,
 )
 from retemper.threats import Linf
 
@@ -44,6 +45,8 @@ def test_every_preset_builds_and_trains(name: str) -> None:
         ("differential:0.2", Differential() + 0.2 * InputGradient("scores", "l2", squared=True)),
         ("differential:0", 1 * Differential()),
         ("differential-bare", 1 * Differential()),
+        ("recipe", recipe(THREAT)),
+        ("recipe:0.5", recipe(THREAT, 0.5)),
         ("input-gradient:0.3", CrossEntropy() + 0.3 * InputGradient("scores", "l2", squared=True)),
     ],
 )
@@ -51,7 +54,8 @@ def test_a_preset_is_the_formula_that_its_name_and_weight_say(text: str, objecti
     assert repr(preset(text, THREAT)[1]) == repr(objective)
 
 
-def test_pgd_trains_against_the_threat() -> None:
+def test_recipe_and_pgd_train_against_the_threat() -> None:
+    assert [name for name, chosen in PRESETS.items() if chosen.against_threat] == ["recipe", "pgd"]
     assert repr(preset("pgd", THREAT)[1]).startswith("PGDTraining(linf:0.1, CrossEntropy(), steps=10,")
 
 
@@ -73,7 +77,7 @@ def test_a_weight_that_is_no_number_is_an_error(weight: str) -> None:
 
 
 @pytest.mark.parametrize("weight", ["nan", "inf"])
-@pytest.mark.parametrize("name", ["entropic", "differential", "input-gradient"])
+@pytest.mark.parametrize("name", ["entropic", "differential", "input-gradient", "recipe"])
 def test_a_weight_that_is_not_finite_is_an_error(name: str, weight: str) -> None:
     with pytest.raises(SettingError, match="finite number"):
         preset(f"{name}:{weight}", THREAT)

@@ -8,7 +8,9 @@ import torch
 
 from retemper.data import load
 from retemper.evaluation import evaluate
+from retemper.models import load as load_model
 from retemper.models.hashing import weights_hash
+from retemper.models.silu import SiLU
 from retemper.objectives import CrossEntropy
 from retemper.studies import ways
 from retemper.studies.ways import Way, attacked, tuned
@@ -62,6 +64,19 @@ def test_ways_with_a_base_go_on_from_the_same_plainly_trained_network(tmp_path: 
     assert training.identity["start"] == weights_hash(base)
     assert len(training.history) == 2
     assert weights_hash(model) != weights_hash(base)
+
+
+def test_a_way_may_swap_the_activations_of_its_base(tmp_path: Path) -> None:
+    data = load("digits", classes=("3", "8"))
+    way = Way("swapped", CrossEntropy(), "mlp", base_epochs=1, smooth=True)
+    model, _ = way.train(data, tmp_path / "swapped-0", epochs=1, seed=0, progress=False)
+    kinds = {type(module) for module in model.modules()}
+    assert SiLU in kinds
+    assert torch.nn.ReLU not in kinds
+    base = load_model(tmp_path / "base-mlp-relu-0" / "model.safetensors")
+    assert any(type(module) is torch.nn.ReLU for module in base.modules())
+    again, _ = way.train(data, tmp_path / "swapped-0", epochs=1, seed=0, progress=False)
+    assert weights_hash(again) == weights_hash(model)
 
 
 def test_a_way_may_have_epochs_of_its_own(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_with_patience_each_weight_counts_by_its_best_epoch(trained: nn.Module, 
         ({"tries": 0}, "`tries` to be 1 or more"),
         ({"patience": 0}, "`patience` to be 1 or more"),
         ({"momentum": 3}, "no setting 'momentum'"),
+        ({"smooth": True}, "first retrain it with `smooth=True`"),
     ],
 )
 def test_bad_settings_are_refused(trained: nn.Module, data: Data, settings: dict[str, Any], message: str) -> None:

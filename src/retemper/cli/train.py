@@ -21,9 +21,9 @@ def train(
     objective: Annotated[
         str,
         typer.Option(
-            help="plain, entropic, mimic, differential, differential-bare, input-gradient or pgd; a weight after a "
-            "colon, as in `entropic:0.6`. `entropic:auto` chooses the weight on validation images, in up to five "
-            "trainings."
+            help="plain, recipe, entropic, mimic, differential, differential-bare, input-gradient or pgd; a weight "
+            "after a colon, as in `entropic:0.6`. `entropic:auto` chooses the weight on validation images, in up to "
+            "five trainings. `recipe` is robust training without attacks that needs no weight."
         ),
     ] = "plain",
     like: Annotated[
@@ -33,17 +33,25 @@ def train(
             "activation entropies on training images become the targets."
         ),
     ] = None,
+    smooth: Annotated[
+        bool,
+        typer.Option(help="Swap every ReLU for SiLU before training (with --from, too); `recipe` is made for it."),
+    ] = False,
     threat: Annotated[
         str,
         typer.Option(
-            help="What `pgd` trains against, and `auto` and --patience choose by, such as `linf:8/255`; for these two "
-            "several radii, too."
+            help="What `recipe` and `pgd` train against, and `auto` and --patience choose by, such as `linf:8/255`; "
+            "for the latter two several radii, too."
         ),
     ] = "linf:0.1",
     give_up: Annotated[
-        float,
-        typer.Option(help="How much clean validation accuracy `auto` and --patience may give up, a share in [0, 1]."),
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            help="How much clean validation accuracy `recipe`, `auto` and --patience may give up, a share in [0, 1]. "
+            "`recipe` is trained again with a half, a fourth and an eighth of its weight until it is kept. Default: as "
+            "much as it takes for `recipe`, 0.01 for the other two."
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 5,
     patience: Annotated[
         int | None,
@@ -100,6 +108,7 @@ def train(
         out,
         presets,
         settings,
+        smooth=smooth,
         give_up=give_up,
         patience=patience,
         resume=resume,

@@ -18,7 +18,8 @@ from retemper.threats import Threat
 from retemper.training import check_fit, retrain
 from retemper.tuning import Tuned, early_stopping, tune
 
-MIMIC = "mimic"
+MIMIC, RECIPE, AUTO = "mimic", "recipe", "auto"
+GIVE_UP = 0.01  # where nothing is said, of what chooses by robust accuracy
 _SHOWN = 4096  # training images that the robust network is measured on, the first ones
 
 
@@ -26,7 +27,8 @@ _SHOWN = 4096  # training images that the robust network is measured on, the fir
 class Asked:
     """What both ways share: `presets` are the objectives by name, `settings` those of `retemper.training.Settings`.
 
-    `give_up` is the budget of clean accuracy for what is chosen, `patience` that of early stopping, None without it.
+    `smooth` swaps activations first. `give_up` is the budget of clean accuracy, None where nothing is said; `patience`
+    that of early stopping, None without it.
     """
 
     network: nn.Module
@@ -35,7 +37,8 @@ class Asked:
     out: Path
     presets: Mapping[str, Preset]
     settings: dict[str, Any]
-    give_up: float
+    smooth: bool
+    give_up: float | None
     patience: int | None
     resume: bool
     progress: bool
@@ -72,19 +75,28 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
     """Train on an objective as the command line spells it, and say what came out.
 
     Raises:
-        SettingError: an unknown objective, or several radii.
+        SettingError: an unknown objective, several radii, or a budget for what has none.
     """
-    if len(asked.threats) != 1 and (asked.patience is None or objective.strip() == "pgd"):
-        got = ", ".join(map(str, asked.threats))
-        raise SettingError(f"Expected one radius to train against, but got {got}.")
-    _, loss = preset(objective, asked.threats[0], asked.presets)
+    way, loss = preset(objective, asked.threats[0], asked.presets)
+    if asked.patience is None or way.against_threat:
+        _check_one_radius(asked.threats)
+    within_budget = objective.strip() == RECIPE and asked.give_up is not None
+    if asked.give_up is not None and asked.patience is None and not within_budget:
+        raise SettingError(
+            f"--give-up goes with `{RECIPE}` (without a weight), `{AUTO}` and --patience, but got {objective!r}; leave "
+            "it out."
+        )
     stopping = None
     if asked.patience is not None:
-        stopping = early_stopping(asked.network, asked.data, asked.threats, asked.give_up, asked.patience)
+        give_up = GIVE_UP if asked.give_up is None else asked.give_up
+        stopping = early_stopping(asked.network, asked.data, asked.threats, give_up, asked.patience)
     training = retrain(
         asked.network,
         asked.data,
-        loss,
+        None if within_budget else loss,
+        threat=asked.threats[0] if within_budget else None,
+        give_up=asked.give_up if within_budget else None,
+        smooth=asked.smooth,
         out=asked.out,
         resume=asked.resume,
         stopping=stopping,
@@ -94,7 +106,10 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
     )
     kept = training.chosen
     console = Console()
-    console.print(f"Trained on [bold]{loss!r}[/bold] for {len(training.history)} epochs, {training.seconds:.1f} s.")
+    console.print(
+        f"Trained on [bold]{training.identity['objective']}[/bold] for {len(training.history)} epochs, "
+        f"{training.seconds:.1f} s."
+    )
     if stopping is not None:
         console.print(f"Kept epoch {training.history.index(kept) + 1}: score {kept['score']:.1%}, {stopping.of}.")
     console.print(f"Validation accuracy {kept['validation_accuracy']:.1%}, loss {kept['loss']:.4g}.")
@@ -105,9 +120,17 @@ def train_tuned(asked: Asked, name: str) -> None:
     """Train with several weights, keep the best network, and say what each weight reached.
 
     Raises:
-        SettingError: an unknown objective, or one without a weight.
+        SettingError: an unknown objective, one without a weight, several radii for one that trains against a threat, or
+            activations to swap.
     """
+    if asked.smooth:
+        raise SettingError(
+            f"`{AUTO}` leaves the network as it was where no weight helps, but --smooth changes it; first train with "
+            "`--smooth --objective plain`, then with `auto` --from there."
+        )
     chosen, _ = preset(name, asked.threats[0], asked.presets)
+    if chosen.against_threat:
+        _check_one_radius(asked.threats)
     if chosen.weight is None:
         raise SettingError(f"The objective {name!r} has no weight to choose; write {name!r} without `:auto`.")
     tuned = tune(
@@ -116,7 +139,7 @@ def train_tuned(asked: Asked, name: str) -> None:
         lambda weight: chosen.build(asked.threats[0], weight),
         asked.threats,
         first=chosen.weight,
-        give_up=asked.give_up,
+        give_up=GIVE_UP if asked.give_up is None else asked.give_up,
         patience=asked.patience,
         out=asked.out,
         resume=asked.resume,
@@ -128,6 +151,11 @@ def train_tuned(asked: Asked, name: str) -> None:
     if tuned.weight == 0:
         console.print("No weight made the network more robust within the budget: it is as it was.")
     console.print(f"Written: {asked.out / 'model.safetensors'}")
+
+
+def _check_one_radius(threats: Sequence[Threat]) -> None:
+    if len(threats) != 1:
+        raise SettingError(f"Expected one radius to train against, but got {', '.join(map(str, threats))}.")
 
 
 def _table(tuned: Tuned) -> Table:

@@ -3,6 +3,7 @@
 from retemper.models.inference import accuracy, evaluation_mode, logits, predict
 from retemper.models.networks import ACTIVATIONS, NETWORKS, Network, create
 from retemper.models.normalise import Normalise
+from retemper.models.smooth import smooth
 from retemper.models.storage import from_factory, load, read_facts, save
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "predict",
     "read_facts",
     "save",
+    "smooth",
 ]

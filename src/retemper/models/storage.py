@@ -15,6 +15,7 @@ from torch import nn
 from retemper.errors import ModelError
 from retemper.files import replacing
 from retemper.models.networks import Network, create
+from retemper.models.smooth import is_smooth, rectifiers, smooth
 
 
 def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None = None) -> None:
@@ -31,6 +32,8 @@ def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None 
     import safetensors.torch
 
     metadata = {"spec": json.dumps(asdict(model.spec))} if isinstance(model, Network) else {}
+    if is_smooth(model):
+        metadata["smooth"] = "yes"
     if facts:
         metadata["facts"] = json.dumps(dict(facts))
     # safetensors takes neither views nor weights that layers share, so that each is copied.
@@ -44,6 +47,8 @@ def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None 
 
 def load(path: Path | str, factory: str | None = None) -> nn.Module:
     """Build a saved model again, on the CPU, in evaluation mode.
+
+    Where the model had been made smooth and its factory still builds rectifiers, these are swapped (`smooth`).
 
     Args:
         path: a safetensors file.
@@ -69,6 +74,8 @@ def load(path: Path | str, factory: str | None = None) -> nn.Module:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read as safetensors: {error}. Name a file that `save` wrote.") from None
     model = from_factory(factory) if factory is not None else _from_spec(path, metadata.get("spec"))
+    if "smooth" in metadata and rectifiers(model):
+        smooth(model)
     if any(value.dtype == torch.float64 for value in weights.values()):
         model.double()  # loading copies into the network's own type
     try:

@@ -20,6 +20,7 @@ from retemper.objectives.mimic import Mimic
 from retemper.objectives.pairs import pair_loss
 from retemper.objectives.pgd_training import PGDTraining
 from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, mimicking, preset
+from retemper.objectives.recipe import recipe
 from retemper.objectives.spec import as_spec, from_spec
 from retemper.objectives.trades import TRADES
 from retemper.objectives.warm_up import WarmUp
@@ -57,4 +58,5 @@ __all__ = [
     "mimicking",
     "pair_loss",
     "preset",
+    "recipe",
 ]

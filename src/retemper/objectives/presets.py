@@ -12,6 +12,7 @@ from retemper.objectives.differential import Differential
 from retemper.objectives.input_gradient import InputGradient
 from retemper.objectives.mimic import Mimic
 from retemper.objectives.pgd_training import PGDTraining
+from retemper.objectives.recipe import recipe
 from retemper.threats import Threat
 
 # The weight was chosen on validation images of MNIST, with a fourth of each batch (docs/entropic.md).
@@ -46,12 +47,14 @@ class Preset:
         build: the objective, for a threat and a weight, which those that have none pass over.
         weight: the default; None for an objective without one.
         retrains: it starts from a plainly trained network, and not from fresh weights.
+        against_threat: it trains for one radius of one threat.
     """
 
     summary: str
     build: Callable[[Threat, float], Objective]
     weight: float | None
     retrains: bool
+    against_threat: bool = False
 
 
 PRESETS: dict[str, Preset] = {
@@ -85,11 +88,19 @@ PRESETS: dict[str, Preset] = {
         weight=INPUT_GRADIENT_WEIGHT,
         retrains=False,
     ),
+    "recipe": Preset(
+        "cross-entropy plus radius times slope: what the threat's worst input adds to the loss, to first order",
+        recipe,
+        weight=1.0,
+        retrains=False,
+        against_threat=True,
+    ),
     "pgd": Preset(
         "adversarial training on ten-step PGD (Madry et al. 2018), the expensive peer",
         lambda threat, _weight: PGDTraining(threat),
         weight=None,
         retrains=False,
+        against_threat=True,
     ),
 }
 

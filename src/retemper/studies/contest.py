@@ -78,6 +78,7 @@ class Contest:
                         "settings": dict(way.settings),
                         "base_epochs": way.base_epochs,
                         "epochs": way.epochs,
+                        "smooth": way.smooth,
                     }
                     for way in candidates
                 }
@@ -243,9 +244,7 @@ def run(contest: Contest, out: Path | str, *, part: int = 0, parts: int = 1, pro
     return result
 
 
-def _network(
-    contest: Contest, rival: str, way: Way, data: Data, folder: Path, seed: int, *, progress: bool
-) -> Network:
+def _network(contest: Contest, rival: str, way: Way, data: Data, folder: Path, seed: int, *, progress: bool) -> Network:
     place = folder / f"{way.name}-{seed}"
     model, training = way.train(data, place, epochs=contest.epochs, seed=seed, progress=progress)
     found = evaluate(

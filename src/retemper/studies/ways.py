@@ -33,6 +33,7 @@ class Way:
         settings: of `retemper.training.Settings`, without epochs and seed.
         base_epochs: of plain training before it, from fresh weights, as `settings` say; 0 begins with these.
         epochs: of the training itself; None for as many as the others have.
+        smooth: swap rectifiers for SiLU between the two.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Way:
     settings: Mapping[str, Any] = field(default_factory=dict)
     base_epochs: int = 0
     epochs: int | None = None
+    smooth: bool = False
 
     def train(self, data: Data, folder: Path, *, epochs: int, seed: int, progress: bool) -> tuple[nn.Module, Training]:
         """The trained network and how it went, read back where it has been trained before.
@@ -50,12 +52,13 @@ class Way:
         """
         model = fresh(self.model, data, activation=self.activation, seed=seed)
 
-        def run(objective: Objective, out: Path, epochs: int) -> Training:
+        def run(objective: Objective, out: Path, epochs: int, *, smooth: bool = False) -> Training:
             label = f"{out.name}: training"
             return retrain(
                 model,
                 data,
                 objective,
+                smooth=smooth,
                 out=out,
                 epochs=epochs,
                 seed=seed,
@@ -66,7 +69,7 @@ class Way:
 
         if self.base_epochs:
             run(CrossEntropy(), folder.parent / f"base-{self.model}-{self.activation}-{seed}", self.base_epochs)
-        training = run(self.objective, folder, epochs if self.epochs is None else self.epochs)
+        training = run(self.objective, folder, epochs if self.epochs is None else self.epochs, smooth=self.smooth)
         return model.eval(), training
 
 

@@ -1,8 +1,7 @@
-"""Retraining a model: from whatever weights it has, on whatever device there is, resumable."""
+"""One training of a model: from whatever weights it has, on whatever device there is, resumable."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,53 +27,30 @@ from retemper.training.stopping import BestWeights, Stopping, best_epoch
 EVALUATION_BATCH = 512
 
 
-def retrain(
+def train(
     model: nn.Module,
     data: Data,
     objective: Objective,
+    chosen: Settings,
     *,
-    out: Path | str | None = None,
-    resume: bool = True,
-    stopping: Stopping | None = None,
-    trackers: Sequence[str] = (),
-    progress: bool = True,
-    label: str = "training",
-    **settings: Any,
+    out: Path | str | None,
+    resume: bool,
+    stopping: Stopping | None,
+    trackers: Sequence[str],
+    progress: bool,
+    label: str,
+    swapped: bool,
 ) -> Training:
-    """Train a model in place, from whatever weights it has.
+    """One training on one objective: what `retrain` says of it, and raises.
 
-    Runs on the device and in the processes that Accelerate finds (`accelerate launch`). With `out`, the run
-    is written there: `model.safetensors`, `history.csv`, `training.json`, and until it ends a checkpoint an
-    epoch, from which the same call goes on after a kill, to the same result. A run that has ended is loaded.
-
-    Args:
-        model: any classifier; its modules' modes are as they were afterwards.
-        data: with labels that fit the model's outputs.
-        objective: such as `CrossEntropy() + 0.1 * ActivationEntropy()`.
-        out: the folder of the run; None writes nothing.
-        resume: go on from what is in `out`; False starts over.
-        stopping: end early when a score on validation data no longer rises, with the weights of the best epoch; see
-            `retemper.early_stopping`.
-        trackers: of Accelerate, such as "tensorboard", beside the CSV.
-        progress: show one line that says where it is.
-        label: what that line is called.
-        **settings: the fields of `Settings`: epochs, batch_size, optimiser, learning_rate, weight_decay,
-            schedule, augmentation, precision, seed.
-
-    Raises:
-        SettingError: an unknown or impossible setting, or a tracker that is not installed.
-        ModelError: the model does not run on the data, or has another number of classes.
-        CheckpointError: `out` holds a damaged checkpoint or another run.
-        DivergenceError: a term of the loss became NaN or infinite; the last good checkpoint is kept.
-        OSError: `out` cannot be written.
+    `swapped` says that the model's activations were swapped for it, so that its run is another one than without.
     """
-    chosen = read_settings(settings)
     folder = Path(out) if out is not None else None
     accelerator = _accelerator(trackers, folder)
     model.to(accelerator.device)
     check_fit(model, data)
     precision = resolve(chosen.precision, accelerator.device, data.shape)
-    identity = {
+    identity: dict[str, Any] = {
         "objective": repr(objective),
         "settings": chosen.as_dict() | {"precision": precision},
         "data": data.fingerprint(),
@@ -82,6 +58,8 @@ def retrain(
     }
     if stopping is not None:
         identity["stopping"] = stopping.identity
+    if swapped:
+        identity["smooth"] = True
     if folder is not None and resume and (ended := finished(folder, identity, model)) is not None:
         return ended
     checkpoints = Checkpoints(folder / "checkpoints", identity) if folder is not None else None
@@ -138,19 +116,6 @@ def retrain(
         write_end(folder, model, training, objective)
         checkpoints.clear()
     return training
-
-
-def read_settings(settings: dict[str, Any]) -> Settings:
-    """Settings from keywords.
-
-    Raises:
-        SettingError: a keyword that is none, or an impossible value.
-    """
-    known = [field.name for field in fields(Settings)]
-    for name in settings:
-        if name not in known:
-            raise SettingError(f"There is no setting {name!r}; the settings are {', '.join(known)}.")
-    return Settings(**settings)
 
 
 def _accelerator(trackers: Sequence[str], folder: Path | None) -> Accelerator:

@@ -1,7 +1,7 @@
 """What one training run is made of, checked before anything is computed."""
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from retemper.checks import at_least_one
@@ -66,3 +66,16 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """For results files."""
         return asdict(self)
+
+
+def read_settings(settings: dict[str, Any]) -> Settings:
+    """Settings from keywords.
+
+    Raises:
+        SettingError: a keyword that is none, or an impossible value.
+    """
+    known = [field.name for field in fields(Settings)]
+    for name in settings:
+        if name not in known:
+            raise SettingError(f"There is no setting {name!r}; the settings are {', '.join(known)}.")
+    return Settings(**settings)

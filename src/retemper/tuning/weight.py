@@ -75,7 +75,8 @@ def tune(
             after a kill.
         resume: go on from what is in `out`; False starts over.
         progress: show one line that says where it is.
-        **settings: of `retemper.retrain`: epochs, learning_rate, ...
+        **settings: of `retemper.retrain`: epochs, learning_rate, ...; not `smooth`, which would leave no model as it
+            was to go back to.
 
     Raises:
         SettingError: no threat, a number out of range, or an unknown setting.
@@ -86,6 +87,11 @@ def tune(
         raise SettingError(f"Expected `first` to be a weight above 0, but got {first}.")
     in_0_to_1(give_up=give_up)
     at_least_one(tries=tries, images=images)
+    if "smooth" in settings:
+        raise SettingError(
+            "`tune` leaves the model as it was where no weight helps, but `smooth` changes it: first retrain it with "
+            "`smooth=True` on CrossEntropy()."
+        )
     folder = Path(out) if out is not None else None
     score = RobustScore(data, threats, images=images)
 

@@ -1,0 +1,151 @@
+"""The rows: the recipe, what is added to it, and baselines, each with the ways that validation data choose from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.recipes.protocols import IMAGES, SEEDS, Protocol
+from retemper.objectives import (
+    TRADES,
+    ActivationEntropy,
+    CrossEntropy,
+    Curvature,
+    Differential,
+    FGSMTraining,
+    GuidedComplementEntropy,
+    HSICBottleneck,
+    InputGradient,
+    IntervalBounds,
+    Jacobian,
+    LabelSmoothing,
+    LogitSqueezing,
+    Objective,
+    PGDTraining,
+    Term,
+    WeightedSum,
+    entropic_retraining,
+    recipe,
+)
+from retemper.objectives.presets import ENTROPIC_EVERY
+from retemper.studies.contest import Contest
+from retemper.studies.ways import Way
+from retemper.threats import Linf
+
+RECIPE, PLAIN = "recipe", "plain"
+# What joins the recipe in the factorial design: its rows are trained from as many seeds as it.
+ADDED = ("recipe + entropic", "recipe, differential", "recipe, differential + entropic")
+# What becomes of a ReLU network: from fresh weights, from plainly trained ones, and with its activations swapped.
+RETRAINED = ("recipe, relu", "recipe, relu, from plain", "recipe, relu to silu, from plain")
+ADVERSARIAL = ("fgsm", "pgd", "trades")
+# The official AutoAttack is run on these: what is called robust, and what that is held against.
+OFFICIAL = (RECIPE, "input gradient", *ADVERSARIAL)
+
+ENTROPY = ActivationEntropy(every=ENTROPIC_EVERY)
+SMOOTH, KINKED = "silu", "relu"
+CURVATURE_STEP = 1.5  # in L2, of inputs in [0, 1]: that of the source
+# What other rows than the recipe do that comes near to an attack, for their notes.
+NOTES = {
+    "curvature": f"moves inputs by {CURVATURE_STEP:g} in L2 to measure a derivative",
+    "fgsm": "trains on adversarial examples",
+    "pgd": "trains on adversarial examples",
+    "trades": "trains on adversarial examples",
+}
+
+
+def contest(protocol: Protocol) -> Contest:
+    """All rows of a protocol, the recipe first, so that the others' gains are over it."""
+    rivals = _rivals(protocol)
+    once = tuple(row for row in rivals if row not in (RECIPE, *ADDED))
+    return Contest(
+        protocol.data,
+        (),
+        rivals,
+        protocol.threats,
+        protocol.epochs,
+        SEEDS,
+        IMAGES,
+        floor=protocol.floor,
+        once=once,
+    )
+
+
+def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
+    threat, plain = protocol.threats[0], CrossEntropy()
+
+    def ways(
+        row: str, objectives: Sequence[Objective], *activations: str, model: str = protocol.model, **rest: Any
+    ) -> list[Way]:
+        return [
+            Way(f"{row}-{place}-{activation}", objective, model, activation, **rest)
+            for activation in activations
+            for place, objective in enumerate(objectives)
+        ]
+
+    def weighted(term: Term, *weights: float) -> list[WeightedSum]:
+        return [plain + weight * term for weight in weights]
+
+    sgd = {"optimiser": "sgd", "learning_rate": 0.01}
+    exact = InputGradient("loss", threat.dual, squared=False)
+    rows = {
+        RECIPE: ways("recipe", [recipe(threat)], SMOOTH),
+        ADDED[0]: ways("recipe-entropic", [recipe(threat) + weight * ENTROPY for weight in (0.3, 1.25)], SMOOTH),
+        ADDED[1]: ways("recipe-differential", [_in_pairs(recipe(threat))], SMOOTH),
+        ADDED[2]: ways(
+            "recipe-differential-entropic", [_in_pairs(recipe(threat)) + w * ENTROPY for w in (0.3, 1.25)], SMOOTH
+        ),
+        RETRAINED[0]: ways("recipe-relu", [recipe(threat)], KINKED),
+        RETRAINED[1]: ways("recipe-from-plain", [recipe(threat)], KINKED, base_epochs=protocol.epochs),
+        RETRAINED[2]: ways("recipe-swapped", [recipe(threat)], KINKED, base_epochs=protocol.epochs, smooth=True),
+        PLAIN: [
+            *ways("plain", [plain], KINKED, SMOOTH),
+            *ways("plain-sgd", [plain], KINKED, settings=sgd),
+        ],
+        "entropic": ways(
+            "entropic",
+            [entropic_retraining(weight) for weight in (0.6, 1.25, 2.5)],
+            KINKED,
+            base_epochs=protocol.epochs - 2,
+            epochs=2,
+        ),
+        "differential": [
+            *ways("differential", [Differential()], KINKED),
+            *ways("differential-sgd", [Differential()], KINKED, settings=sgd | {"learning_rate": 0.1}),
+        ],
+        "differential + input gradient": ways(
+            "differential-gradient", [Differential() + w * InputGradient() for w in (0.01, 0.03, 0.1)], SMOOTH
+        ),
+        "input gradient": [
+            *ways("gradient", weighted(exact, threat.radius, 2 * threat.radius), SMOOTH),
+            *ways("gradient", weighted(exact, threat.radius), KINKED),
+        ],
+        "jacobian": ways("jacobian", weighted(Jacobian(), 0.003, 0.01, 0.03, 0.1), SMOOTH),
+        "curvature": ways("curvature", weighted(Curvature(CURVATURE_STEP), 1.0, 4.0, 16.0), SMOOTH),
+        "guided complement entropy": ways("complement", [GuidedComplementEntropy()], KINKED),
+        "hsic bottleneck": ways(
+            "hsic", [plain + HSICBottleneck(), plain + HSICBottleneck(inputs=0.06, labels=0.5)], KINKED
+        ),
+        "label smoothing + logit squeezing": ways(
+            "squeezing",
+            [LabelSmoothing(share) + w * LogitSqueezing() for share, w in ((0.1, 0.05), (0.3, 0.1), (0.3, 0.5))],
+            KINKED,
+        ),
+        "lipschitz": ways(
+            "lipschitz",
+            [plain, Differential()],
+            KINKED,
+            model="lipschitz-cnn",
+            settings={"learning_rate": 0.003, "precision": "fp32"},
+        ),
+        "fgsm": ways("fgsm", [FGSMTraining(threat)], KINKED, SMOOTH),
+        "pgd": ways("pgd", [PGDTraining(threat)], KINKED, SMOOTH),
+        "trades": ways("trades", [TRADES(threat)], SMOOTH),
+    }
+    if isinstance(threat, Linf):  # the boxes are those of Linf
+        rows["interval bounds"] = ways("bounds", [IntervalBounds(r * threat.radius) for r in (0.5, 1.0)], KINKED)
+    return rows
+
+
+def _in_pairs(objective: WeightedSum) -> WeightedSum:
+    """The objective with the pair loss in the place of cross-entropy."""
+    return WeightedSum(
+        tuple((w, Differential() if isinstance(term, CrossEntropy) else term) for w, term in objective.terms)
+    )

@@ -1,0 +1,95 @@
+"""The recipe within a budget of clean accuracy: with the largest weight that keeps it."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from accelerate import PartialState
+from torch import nn
+
+from retemper.data import Data
+from retemper.errors import BudgetError, CheckpointError, DivergenceError
+from retemper.files import read_json
+from retemper.models import accuracy
+from retemper.models import smooth as swap_activations
+from retemper.models.inference import device_of
+from retemper.objectives import recipe
+from retemper.threats import Threat
+from retemper.training.results import Training, write_end, write_history
+from retemper.training.run import EVALUATION_BATCH
+
+WEIGHTS = (1.0, 1 / 2, 1 / 4, 1 / 8)
+ROUNDING = 1e-9  # far below the share of one image
+
+
+def within_budget(
+    train: Callable[..., Training],
+    model: nn.Module,
+    data: Data,
+    threat: Threat,
+    give_up: float,
+    *,
+    smooth: bool,
+    folder: Path | None,
+    resume: bool,
+    label: str,
+) -> Training:
+    """Train on the recipe with one weight after another, from the same start, and keep the first within the budget.
+
+    A copy is trained, so that the model stays as it was until one is kept.
+
+    Raises:
+        BudgetError: no weight kept enough clean accuracy.
+        CheckpointError: another run ended in the folder.
+    """
+    if folder is not None and resume:
+        _check_ended(folder, give_up)
+    before = accuracy(model, data.validation.batches(EVALUATION_BATCH))
+    tried = copy.deepcopy(model)
+    if smooth:
+        swap_activations(tried)
+    start = copy.deepcopy(tried.state_dict())
+    reached: dict[float, str] = {}
+    for weight in WEIGHTS:
+        objective, name = recipe(threat, weight), f"weight {weight:g}"
+        tried.load_state_dict(start)
+        place = folder / name if folder is not None else None
+        try:
+            training = train(tried, objective=objective, out=place, label=f"{label}, {name}")
+        except DivergenceError:
+            reached[weight] = "a loss that is no number"
+            continue
+        clean = training.chosen["validation_accuracy"]
+        reached[weight] = f"{clean:.1%}"
+        if clean >= before - give_up - ROUNDING:
+            break
+    else:
+        raise BudgetError(_none_kept(before, give_up, reached))
+    if smooth:
+        swap_activations(model)
+    model.to(device_of(tried)).load_state_dict(tried.state_dict())
+    kept = replace(training, identity=training.identity | {"give_up": give_up})
+    if folder is not None and PartialState().is_main_process:
+        write_history(folder, kept.history)
+        write_end(folder, model, kept, objective)
+    return kept
+
+
+def _check_ended(folder: Path, give_up: float) -> None:
+    """Whether what ended in the folder, if anything, ended under this budget; the rest the weights' folders check."""
+    ended = folder / "training.json"
+    if ended.is_file() and read_json(ended)["identity"].get("give_up") != give_up:
+        raise CheckpointError(
+            f"{folder} holds another finished run: it differs in give_up. Choose another folder, or pass resume=False "
+            "to replace it."
+        )
+
+
+def _none_kept(before: float, give_up: float, reached: dict[float, str]) -> str:
+    figures = ", ".join(f"{clean} at weight {weight:g}" for weight, clean in reached.items())
+    return (
+        f"Expected a clean accuracy of at least {before - give_up:.1%} on validation images, {give_up:.1%} less than "
+        f"the {before:.1%} before, but the recipe reached {figures}. The model is as it was. Give up more, train for "
+        "more epochs, or name a threat of a smaller radius."
+    )

@@ -1,0 +1,111 @@
+"""Retraining a model in one call: on an objective, or without one on the recipe."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from retemper.checks import in_0_to_1
+from retemper.data import Data
+from retemper.errors import SettingError
+from retemper.models import smooth as swap_activations
+from retemper.objectives import Objective, recipe
+from retemper.threats import Linf, Threat
+from retemper.training.budget import within_budget
+from retemper.training.fit import check_fit
+from retemper.training.results import Training
+from retemper.training.run import train
+from retemper.training.settings import read_settings
+from retemper.training.stopping import Stopping
+
+USUAL = Linf(8 / 255)  # what most of the field trains and attacks at
+
+
+def retrain(
+    model: nn.Module,
+    data: Data,
+    objective: Objective | None = None,
+    *,
+    threat: Threat | None = None,
+    give_up: float | None = None,
+    smooth: bool = False,
+    out: Path | str | None = None,
+    resume: bool = True,
+    stopping: Stopping | None = None,
+    trackers: Sequence[str] = (),
+    progress: bool = True,
+    label: str = "training",
+    **settings: Any,
+) -> Training:
+    """Train a model in place, from whatever weights it has.
+
+    Without an objective that is `recipe(threat)`: robustness within the threat, without attacks, and no weight to tune.
+    A budget of clean accuracy makes it `recipe(threat, weight)` with the first weight out of 1, 1/2, 1/4 and 1/8 that
+    keeps it, each trained from the same start. No attack is needed to choose, as robustness is taken to fall with the
+    weight. Where none keeps it, the model is left as it was, activations and all.
+
+    Runs on the device and in the processes that Accelerate finds (`accelerate launch`). With `out`, the run
+    is written there: `model.safetensors`, `history.csv`, `training.json`, and until it ends a checkpoint an
+    epoch, from which the same call goes on after a kill, to the same result. A run that has ended is loaded. Under a
+    budget each weight's training is kept beside these, in a folder of its own.
+
+    Args:
+        model: any classifier; its modules' modes are as they were afterwards.
+        data: with labels that fit the model's outputs.
+        objective: such as `CrossEntropy() + 0.1 * ActivationEntropy()`; None for the recipe.
+        threat: what the recipe is to be robust within; None for Linf(8 / 255).
+        give_up: how much clean accuracy on validation images the recipe may lose against the model as it is given, a
+            share in [0, 1]; None for as much as it takes. Against fresh weights, which know nothing yet, every budget
+            holds.
+        smooth: swap rectifiers for SiLU first (`retemper.models.smooth`): a smooth activation is part of the recipe.
+        out: the folder of the run; None writes nothing.
+        resume: go on from what is in `out`; False starts over.
+        stopping: end early when a score on validation data no longer rises, with the weights of the best epoch; see
+            `retemper.early_stopping`.
+        trackers: of Accelerate, such as "tensorboard", beside the CSV.
+        progress: show one line that says where it is.
+        label: what that line is called.
+        **settings: the fields of `Settings`: epochs, batch_size, optimiser, learning_rate, weight_decay,
+            schedule, augmentation, precision, seed.
+
+    Returns:
+        The training, whose identity says which objective it was; under a budget, that of the weight that was kept.
+
+    Raises:
+        SettingError: an unknown or impossible setting, a tracker that is not installed, or a threat or budget beside an
+            objective.
+        ModelError: the model does not run on the data, has another number of classes, or nothing to make smooth.
+        BudgetError: no weight kept enough clean accuracy.
+        CheckpointError: `out` holds a damaged checkpoint or another run.
+        DivergenceError: a term of the loss became NaN or infinite; the last good checkpoint is kept.
+        OSError: `out` cannot be written.
+    """
+    if objective is not None and not (threat is None and give_up is None):
+        raise SettingError(
+            f"`threat` and `give_up` are those of the recipe, but got them beside the objective {objective!r}; leave "
+            "out `objective`, or put the threat into it, as in PGDTraining(threat), and choose its weight with "
+            "`retemper.tune`, which has a budget of its own."
+        )
+    folder = Path(out) if out is not None else None
+    run = partial(
+        train,
+        data=data,
+        chosen=read_settings(settings),
+        resume=resume,
+        stopping=stopping,
+        trackers=trackers,
+        progress=progress,
+        swapped=smooth,
+    )
+    threat = threat or USUAL
+    if give_up is not None:
+        in_0_to_1(give_up=give_up)
+        return within_budget(
+            run, model, data, threat, give_up, smooth=smooth, folder=folder, resume=resume, label=label
+        )
+    if smooth:
+        check_fit(model, data)  # before anything is swapped
+        swap_activations(model)
+    return run(model, objective=objective or recipe(threat), out=folder, label=label)

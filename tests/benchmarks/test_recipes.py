@@ -1,0 +1,130 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import recipes
+from benchmarks.recipes import measured, rows
+from benchmarks.recipes.front import front, plot
+from benchmarks.recipes.measured import Row, Share
+from benchmarks.recipes.protocols import PROTOCOLS, Protocol
+from retemper.data import Split, load
+from retemper.evaluation.intervals import wilson
+from retemper.files import read_json
+from retemper.intervals import Interval
+from retemper.objectives import CrossEntropy, Differential, recipe
+from retemper.studies import ways
+from retemper.studies.ways import Way
+from retemper.threats import L2, Linf, Threat
+from retemper.training import fresh
+
+TINY = Protocol("tiny", "digits", "small-cnn", (Linf(0.1), L2(0.5)), epochs=3, floor=0.1)
+
+
+def row(name: str, robust: float, cost: float, *, alarms: tuple[str, ...] = (), official: float | None = None) -> Row:
+    def share(mean: float) -> Share:
+        return Share(mean, wilson(1000 * mean, 1000), (mean,))
+
+    return Row(
+        "tiny",
+        name,
+        "an objective",
+        "a network",
+        1,
+        share(0.9),
+        {"linf:0.1": share(robust)},
+        {"linf:0.1": None if official is None else share(official)},
+        {"linf:0.1": (0.0, Interval(-0.01, 0.01))},
+        {"linf:0.1": alarms},
+        cost,
+        (cost, cost),
+        "",
+    )
+
+
+def test_the_front_is_what_nothing_trusted_beats_in_both() -> None:
+    found = [
+        row("plain", 0.1, 1.0),
+        row("recipe", 0.6, 2.5),
+        row("dearer and no better", 0.6, 3.0),
+        row("cheaper and better, but it rings", 0.7, 2.0, alarms=("steps",)),
+        row("broken by autoattack", 0.65, 2.5, official=0.3),
+        row("pgd", 0.8, 11.0),
+        row("the same as plain", 0.1, 1.0),
+    ]
+    assert front(found, "linf:0.1") == {"plain", "the same as plain", "recipe", "pgd"}
+    drawn = plot(found, "linf:0.1")
+    for each in found:
+        assert f">{each.row}<" in drawn
+
+
+@pytest.mark.parametrize("protocol", [*PROTOCOLS.values(), TINY], ids=lambda protocol: protocol.name)
+def test_each_row_says_how_it_is_trained(protocol: Protocol) -> None:
+    asked = rows.contest(protocol)
+    first, *_ = asked.rivals
+    assert first == rows.RECIPE
+    names = [way.name for candidates in asked.rivals.values() for way in candidates]
+    assert len(names) == len(set(names))
+    assert {*rows.OFFICIAL, *rows.ADDED, *rows.ADVERSARIAL, *rows.NOTES} <= set(asked.rivals)
+    assert not set(asked.once) & {rows.RECIPE, *rows.ADDED}
+    assert ("interval bounds" in asked.rivals) == isinstance(protocol.threats[0], Linf)
+
+
+def test_every_way_takes_a_step() -> None:
+    data = load("digits")
+    inputs, labels = data.train.batch(slice(0, 16))
+    for candidates in rows.contest(TINY).rivals.values():
+        for way in candidates:
+            model = fresh(way.model, data, activation=way.activation, seed=0)
+            loss = way.objective(model, inputs, labels)
+            loss.backward()
+            assert torch.isfinite(loss), way.name
+
+
+def test_the_pair_loss_takes_the_place_of_cross_entropy_alone() -> None:
+    pairs = rows.contest(TINY).rivals["recipe, differential"][0].objective
+    wanted = repr(recipe(TINY.threats[0])).replace(repr(CrossEntropy()), repr(Differential()))
+    assert repr(pairs) == wanted
+
+
+def breaks_all_but_the_first(_model: object, split: Split, _threat: Threat) -> SimpleNamespace:
+    """In the place of AutoAttack, which takes minutes: it is given what still stands."""
+    return SimpleNamespace(standing=np.arange(len(split)) == 0, package="none", seconds=0.0)
+
+
+def test_a_protocol_is_trained_attacked_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {
+        rows.RECIPE: [Way("recipe", recipe(Linf(0.1)), "mlp", "silu")],
+        rows.PLAIN: [Way("plain", CrossEntropy(), "mlp", base_epochs=1, epochs=2)],
+    }
+    monkeypatch.setattr(rows, "_rivals", lambda _protocol: few)
+    monkeypatch.setattr(rows, "SEEDS", 2)
+    monkeypatch.setattr(rows, "IMAGES", 30)
+    monkeypatch.setattr(ways, "STEPS", 3)
+    monkeypatch.setattr(measured, "autoattack", breaks_all_but_the_first)
+    monkeypatch.setattr(measured, "FOLDER", tmp_path)
+    monkeypatch.setattr(recipes, "FOLDER", tmp_path)
+    monkeypatch.setitem(PROTOCOLS, "tiny", TINY)
+    (half,) = recipes.run(0, 2, only="tiny")
+    assert (half.row, half.gains) == (rows.RECIPE, {})
+    found = recipes.run(only="tiny")
+    assert [each.row for each in found] == [rows.RECIPE, rows.PLAIN]
+    ours, plain = found
+    for threat in ("linf:0.1", "l2:0.5"):
+        left = ours.official[threat]
+        assert left is not None
+        assert left.each == (1 / 30, 1 / 30)
+        assert 1 / 30 < ours.robust[threat].mean <= ours.clean.mean
+        assert len(ours.clean.each) == 2
+        assert plain.official[threat] is None
+        assert (tmp_path / "tiny" / f"front-{threat.replace(':', '-')}.svg").is_file()
+    # One epoch of plain training and two of its own, over three.
+    kept = read_json(tmp_path / "tiny" / "costs" / "plain.json")
+    assert plain.cost == pytest.approx((1 + 2 * kept["value"]) / 3)
+    assert recipes.run(only="tiny") == found
+
+    text = recipes.table(found)
+    assert f"| recipe | 1 | {100 * ours.clean.mean:.1f} %" in text
+    assert repr(recipe(Linf(0.1))) in text
