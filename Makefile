@@ -9,7 +9,7 @@ PEERS := .venv-peers
 # One thread: on a network this small more of them only wait for each other.
 demo: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/retemper compare --data digits --model small-cnn \
-		--objectives plain,entropic,differential,pgd --threat linf:0.05,0.1,0.15 --threat l2:0.5 \
+		--objectives plain,entropic,differential,recipe,pgd --threat linf:0.05,0.1,0.15 --threat l2:0.5 \
 		--epochs 20 --retrain-epochs 5 --batch-size 64 --seeds 3 --steps 20 --out runs/demo
 
 test: $(INSTALLED)

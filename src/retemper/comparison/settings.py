@@ -25,7 +25,7 @@ class Comparison:
         activation: of a network by name.
         objectives: ways of training, `name` or `name:weight`.
         threats: what every network is attacked with, such as "linf:0.1,0.2".
-        train_threat: what adversarial training trains against; None takes the first threat's largest radius.
+        train_threat: what `recipe` and `pgd` train against; None takes the first threat's largest radius.
         epochs: of the plainly trained network, from which retraining starts.
         retrain_epochs: of retraining; methods that do not retrain train for both, from fresh weights.
         seeds: how many, from 0 on.
@@ -44,7 +44,7 @@ class Comparison:
     classes: tuple[str, ...] = ()
     model: str = "small-cnn"
     activation: str = "relu"
-    objectives: tuple[str, ...] = ("plain", "entropic", "differential", "pgd")
+    objectives: tuple[str, ...] = ("plain", "entropic", "differential", "recipe", "pgd")
     threats: tuple[str, ...] = ("linf:0.1",)
     train_threat: str | None = None
     epochs: int = 10
