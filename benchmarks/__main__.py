@@ -30,18 +30,20 @@ def main() -> None:
         help="of attacks, alarms, peers and recipes: every N-th row, from the K-th (default: all)",
     )
     parser.add_argument(
-        "--only", metavar="PROTOCOL", choices=recipes.PROTOCOLS, help="of recipes: mnist-linf, mnist-l2 or cifar10"
+        "--only", metavar="PROTOCOL", choices=recipes.PROTOCOLS, help=f"of recipes: {', '.join(recipes.PROTOCOLS)}"
     )
     arguments = parser.parse_args()
     if arguments.name is None:
         for name, module in (RATIOS | PEER_RATIOS | TABLES).items():
             print(f"{name:10} {(module.__doc__ or '').splitlines()[0]}")
         return
+    if arguments.only is not None and arguments.name != "recipes":
+        parser.error("--only is of recipes alone")
     if arguments.name in TABLES:
         part, parts = (int(number) for number in arguments.part.split("/"))
         table = TABLES[arguments.name]
-        chosen_ones = {"only": arguments.only} if arguments.name == "recipes" else {}
-        found = table.run(part - 1, parts, **chosen_ones)
+        only = {"only": arguments.only} if arguments.name == "recipes" else {}
+        found = table.run(part - 1, parts, **only)
         print(json.dumps([asdict(row) for row in found], indent=1) if arguments.json else table.table(found))
         return
     chosen = RATIOS if arguments.name == "all" else {arguments.name: (RATIOS | PEER_RATIOS)[arguments.name]}

@@ -19,6 +19,8 @@ class Protocol:
         threats: that networks are attacked at; all training aims at the first.
         epochs: of every training.
         floor: the clean accuracy on validation images below which no way is chosen, if its row has one above.
+        rows: that it has; empty for all.
+        seeds: of the rows that have several.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Protocol:
     threats: tuple[Threat, ...]
     epochs: int
     floor: float
+    rows: tuple[str, ...] = ()
+    seeds: int = SEEDS
 
 
 # On MNIST the floor is what is asked of the recipe, on CIFAR-10 about what PGD training leaves of clean accuracy.
@@ -36,5 +40,16 @@ PROTOCOLS = {
         Protocol("mnist-linf", "mnist", "lenet5", (Linf(0.1),), epochs=5, floor=0.98),
         Protocol("mnist-l2", "mnist", "lenet5", (L2(1.5),), epochs=5, floor=0.98),
         Protocol("cifar10", "cifar10", "entropic-cnn", (Linf(8 / 255), L2(0.5)), epochs=10, floor=0.57),
+        # The same recipe on a network of another kind: does it carry over, untouched?
+        Protocol(
+            "cifar10-resnet",
+            "cifar10",
+            "preact-resnet18-small",
+            (Linf(8 / 255), L2(0.5)),
+            epochs=10,
+            floor=0.57,
+            rows=("recipe", "plain", "pgd"),
+            seeds=1,
+        ),
     )
 }

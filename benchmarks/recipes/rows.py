@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.recipes.protocols import IMAGES, SEEDS, Protocol
+from benchmarks.recipes.protocols import IMAGES, Protocol
 from retemper.objectives import (
     TRADES,
     ActivationEntropy,
@@ -53,7 +53,7 @@ NOTES = {
 
 def contest(protocol: Protocol) -> Contest:
     """All rows of a protocol, the recipe first, so that the others' gains are over it."""
-    rivals = _rivals(protocol)
+    rivals = {row: ways for row, ways in _rivals(protocol).items() if row in protocol.rows or not protocol.rows}
     once = tuple(row for row in rivals if row not in (RECIPE, *ADDED))
     return Contest(
         protocol.data,
@@ -61,7 +61,7 @@ def contest(protocol: Protocol) -> Contest:
         rivals,
         protocol.threats,
         protocol.epochs,
-        SEEDS,
+        protocol.seeds,
         IMAGES,
         floor=protocol.floor,
         once=once,

@@ -20,7 +20,7 @@ from retemper.studies.ways import Way
 from retemper.threats import L2, Linf, Threat
 from retemper.training import fresh
 
-TINY = Protocol("tiny", "digits", "small-cnn", (Linf(0.1), L2(0.5)), epochs=3, floor=0.1)
+TINY = Protocol("tiny", "digits", "small-cnn", (Linf(0.1), L2(0.5)), epochs=3, floor=0.1, seeds=2)
 
 
 def row(name: str, robust: float, cost: float, *, alarms: tuple[str, ...] = (), official: float | None = None) -> Row:
@@ -67,9 +67,12 @@ def test_each_row_says_how_it_is_trained(protocol: Protocol) -> None:
     assert first == rows.RECIPE
     names = [way.name for candidates in asked.rivals.values() for way in candidates]
     assert len(names) == len(set(names))
-    assert {*rows.OFFICIAL, *rows.ADDED, *rows.ADVERSARIAL, *rows.NOTES} <= set(asked.rivals)
     assert not set(asked.once) & {rows.RECIPE, *rows.ADDED}
-    assert ("interval bounds" in asked.rivals) == isinstance(protocol.threats[0], Linf)
+    if protocol.rows:
+        assert set(asked.rivals) == set(protocol.rows)
+    else:
+        assert {*rows.OFFICIAL, *rows.ADDED, *rows.RETRAINED, *rows.NOTES} <= set(asked.rivals)
+        assert ("interval bounds" in asked.rivals) == isinstance(protocol.threats[0], Linf)
 
 
 def test_every_way_takes_a_step() -> None:
@@ -100,7 +103,6 @@ def test_a_protocol_is_trained_attacked_and_read_back(tmp_path: Path, monkeypatc
         rows.PLAIN: [Way("plain", CrossEntropy(), "mlp", base_epochs=1, epochs=2)],
     }
     monkeypatch.setattr(rows, "_rivals", lambda _protocol: few)
-    monkeypatch.setattr(rows, "SEEDS", 2)
     monkeypatch.setattr(rows, "IMAGES", 30)
     monkeypatch.setattr(ways, "STEPS", 3)
     monkeypatch.setattr(measured, "autoattack", breaks_all_but_the_first)
