@@ -2,14 +2,14 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from retemper.data import Split
 
 
 @dataclass(frozen=True)
 class Small:
-    """A tiny network in float64 and images, of which it answers all but the first few rightly."""
+    """A tiny network and images, of which it answers all but the first few rightly."""
 
     model: nn.Module
     split: Split
@@ -18,14 +18,32 @@ class Small:
 
 @pytest.fixture
 def small() -> Small:
+    """In float64, with five classes."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(9, 12), nn.Tanh(), nn.Linear(12, 5)).double().eval()
+        model = tiny(5).double().eval()
         inputs = torch.rand(30, 1, 3, 3, dtype=torch.float64)
+    return answered(model, inputs, wrong=4)
+
+
+@pytest.fixture
+def small_float32() -> Small:
+    """In float32, with four classes and more images; in training mode, as a network is when it is built."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = tiny(4)
+    return answered(model, torch.rand(60, 1, 3, 3, generator=torch.Generator().manual_seed(1)), wrong=10)
+
+
+def tiny(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(9, 12), nn.Tanh(), nn.Linear(12, classes))
+
+
+def answered(model: nn.Module, inputs: Tensor, wrong: int) -> Small:
     with torch.no_grad():
         for weights in model.parameters():
             weights.mul_(3)
         outputs = model(inputs)
     labels = outputs.argmax(1)
-    labels[:4] = outputs[:4].argmin(1)
-    return Small(model, Split(inputs, labels), 4)
+    labels[:wrong] = outputs[:wrong].argmin(1)
+    return Small(model, Split(inputs, labels), wrong)

@@ -79,14 +79,14 @@ def evaluate(
     """
     from rich.console import Console
 
-    from retemper.cli import evaluating
+    from retemper.cli import evaluating, evaluation_output
     from retemper.evaluation import parse_claim
     from retemper.evaluation.processes import Processes
 
     console = Console()
     claimed = parse_claim(claim) if claim else None
     if plan:
-        evaluating.print_plan(console, claimed)
+        evaluation_output.print_plan(console, claimed)
         return
     asked = evaluating.Asked(
         weights=weights,
@@ -113,7 +113,7 @@ def evaluate(
     found = evaluating.run(asked, claimed)
     if not Processes().is_main:
         return
-    evaluating.show(console, found)
-    evaluating.write(found, json=json, report=report, command=" ".join(["retemper", *sys.argv[1:]]))
+    evaluation_output.show(console, found)
+    evaluation_output.write(found, json=json, report=report, command=" ".join(["retemper", *sys.argv[1:]]))
     if found.verdict is not None:
         raise typer.Exit(found.verdict.exit_status)

@@ -21,5 +21,7 @@ def build(model: str, factory: str | None) -> "nn.Module":
     if Path(model).exists() or ":" not in model:
         return load_model(model, factory)
     if factory is not None:
-        raise SettingError(f"Expected a file of weights beside `--factory`, but got `--model {model}`.")
+        raise SettingError(
+            f"Expected a file of weights for the factory {factory}, but got another factory, {model}; name one of them."
+        )
     return from_factory(model)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retemper.cli import options
+from retemper.cli.study import study_options
 
 if TYPE_CHECKING:
     from retemper.studies.contest import Contest
@@ -14,14 +15,12 @@ if TYPE_CHECKING:
 def input_gradient(
     data: options.Data = "cifar10",
     classes: options.Classes = "airplane,horse",
-    model: Annotated[str, typer.Option(help="A network by name.")] = "small-cnn",
+    model: study_options.Model = "small-cnn",
     threat: options.Threats = ["l2:0.5,1"],  # noqa: B006 - typer copies it
     epochs: Annotated[int, typer.Option(help="Of every training.")] = 10,
-    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 3,
-    images: Annotated[int, typer.Option(help="Attacked, of validation and test.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Folder for networks and result.json; a killed run goes on from it.")] = (
-        Path("runs/study-input-gradient")
-    ),
+    seeds: study_options.Seeds = 3,
+    images: study_options.Images = 1000,
+    out: Annotated[Path, study_options.folder("networks and result.json")] = Path("runs/study-input-gradient"),
     progress: options.Progress = True,
 ) -> None:
     """Measure what the pair loss adds to an input-gradient penalty, beside ten-step PGD training.
@@ -46,14 +45,12 @@ def input_gradient(
 
 def multi_class(
     data: options.Data = "mnist",
-    model: Annotated[str, typer.Option(help="A network by name.")] = "lenet5",
+    model: study_options.Model = "lenet5",
     threat: options.Threats = ["linf:0.1", "l2:1.5"],  # noqa: B006 - typer copies it
     epochs: Annotated[int, typer.Option(help="Of every training.")] = 5,
-    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 3,
-    images: Annotated[int, typer.Option(help="Attacked, of validation and test.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Folder for networks and result.json; a killed run goes on from it.")] = (
-        Path("runs/study-multi-class")
-    ),
+    seeds: study_options.Seeds = 3,
+    images: study_options.Images = 1000,
+    out: Annotated[Path, study_options.folder("networks and result.json")] = Path("runs/study-multi-class"),
     progress: options.Progress = True,
 ) -> None:
     """Compare differential training of many classes with cross-entropy, at equal length and equally tuned.
@@ -71,19 +68,17 @@ def multi_class(
 def retraining(
     data: options.Data = "mnist",
     classes: options.Classes = "",
-    model: Annotated[str, typer.Option(help="A network by name.")] = "lenet5",
+    model: study_options.Model = "lenet5",
     activation: options.Activation = "relu",
     threat: options.Threats = ["linf:0.1", "l2:1.5"],  # noqa: B006 - typer copies it
     weights: Annotated[
         str, typer.Option(help="Of the entropy term, separated by commas; validation images choose one.")
     ] = "0.6,1.25,2.5",
-    base_epochs: Annotated[int, typer.Option(help="Of plain training from fresh weights.")] = 2,
+    base_epochs: study_options.BaseEpochs = 2,
     epochs: Annotated[int, typer.Option(help="Of each retraining.")] = 2,
-    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 5,
-    images: Annotated[int, typer.Option(help="Attacked, of validation and test.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Folder for networks and result.json; a killed run goes on from it.")] = (
-        Path("runs/study-retraining")
-    ),
+    seeds: study_options.Seeds = 5,
+    images: study_options.Images = 1000,
+    out: Annotated[Path, study_options.folder("networks and result.json")] = Path("runs/study-retraining"),
     progress: options.Progress = True,
 ) -> None:
     """Hold entropic retraining against plain retraining of equal length, and against PGD retraining.

@@ -6,20 +6,17 @@ from typing import Annotated
 import typer
 
 from retemper.cli import options
+from retemper.cli.study import study_options
 
 
 def defaults(
     data: Annotated[str, typer.Option(help="Data sets out of these, separated by commas.")] = (
         "digits,mnist,cifar10,breast-cancer"
     ),
-    models: Annotated[str, typer.Option(help="Networks by name, separated by commas.")] = (
-        "lenet5,small-cnn,entropic-cnn,mlp"
-    ),
+    models: study_options.Models = "lenet5,small-cnn,entropic-cnn,mlp",
     seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ... PGD training has the first alone.")] = 3,
     images: Annotated[int, typer.Option(help="Test images that are attacked: the first so many.")] = 1000,
-    out: Annotated[Path, typer.Option(help="Folder for networks and results.json; a killed run goes on from it.")] = (
-        Path("runs/study-defaults")
-    ),
+    out: Annotated[Path, study_options.folder("networks and results.json")] = Path("runs/study-defaults"),
     progress: options.Progress = True,
 ) -> None:
     """Hold entropic retraining with its defaults, and with `auto`, against plain and PGD retraining, on all data.

@@ -6,20 +6,19 @@ from typing import Annotated
 import typer
 
 from retemper.cli import options
+from retemper.cli.study import study_options
 
 
 def differential(
     data: options.Data = "cifar10",
     classes: options.Classes = "airplane,horse",
-    model: Annotated[str, typer.Option(help="A network by name.")] = "small-cnn",
+    model: study_options.Model = "small-cnn",
     threat: options.Threats = ["l2:0.5,1"],  # noqa: B006 - typer copies it
     epochs: Annotated[int, typer.Option(help="The usual number.")] = 8,
     long_epochs: Annotated[int, typer.Option(help="So many that no training image is answered wrongly.")] = 40,
-    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 3,
+    seeds: study_options.Seeds = 3,
     images: Annotated[int, typer.Option(help="Attacked of each split.")] = 1000,
-    out: Annotated[
-        Path, typer.Option(help="Folder for networks, outcome.json and plots; a killed run goes on from it.")
-    ] = Path("runs/study-differential"),
+    out: Annotated[Path, study_options.folder("networks, outcome.json and plots")] = Path("runs/study-differential"),
     progress: options.Progress = True,
 ) -> None:
     """Repeat the paper's experiment: cross-entropy and differential training of one network on two classes.

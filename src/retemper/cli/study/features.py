@@ -6,17 +6,16 @@ from typing import Annotated
 import typer
 
 from retemper.cli import options
+from retemper.cli.study import study_options
 
 
 def features(
     data: options.Data = "digits",
     classes: options.Classes = "",
-    model: Annotated[str, typer.Option(help="A network by name.")] = "small-cnn",
+    model: study_options.Model = "small-cnn",
     epochs: Annotated[int, typer.Option(help="So many that no training image is answered wrongly.")] = 100,
-    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 3,
-    out: Annotated[Path, typer.Option(help="Folder for networks and results.json; a killed run goes on from it.")] = (
-        Path("runs/study-features")
-    ),
+    seeds: study_options.Seeds = 3,
+    out: Annotated[Path, study_options.folder("networks and results.json")] = Path("runs/study-features"),
     progress: options.Progress = True,
 ) -> None:
     """Measure on a plainly trained network's features how far its last layer's margin falls short of the SVM's.

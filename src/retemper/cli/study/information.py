@@ -6,22 +6,21 @@ from typing import Annotated
 import typer
 
 from retemper.cli import options
+from retemper.cli.study import study_options
 
 
 def information(
     data: options.Data = "mnist",
     classes: options.Classes = "",
-    models: Annotated[str, typer.Option(help="Networks by name, separated by commas.")] = "lenet5,mlp",
+    models: study_options.Models = "lenet5,mlp",
     threat: options.Threats = ["linf:0.1", "l2:1.5"],  # noqa: B006 - typer copies it
     radii: Annotated[str, typer.Option(help="Of PGD training, in the norm of the first threat.")] = "0.05,0.1,0.2",
     weights: Annotated[str, typer.Option(help="Of entropic retraining, separated by commas.")] = "0.6,1.25,2.5",
-    base_epochs: Annotated[int, typer.Option(help="Of plain training from fresh weights.")] = 2,
+    base_epochs: study_options.BaseEpochs = 2,
     epochs: Annotated[int, typer.Option(help="Of each way from there.")] = 1,
-    seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")] = 2,
+    seeds: study_options.Seeds = 2,
     images: Annotated[int, typer.Option(help="Validation images that are attacked.")] = 500,
-    out: Annotated[Path, typer.Option(help="Folder for networks and results.json; a killed run goes on from it.")] = (
-        Path("runs/study-information")
-    ),
+    out: Annotated[Path, study_options.folder("networks and results.json")] = Path("runs/study-information"),
     progress: options.Progress = True,
 ) -> None:
     """Measure what plain, entropic and PGD training make each layer keep, and what of it goes with robustness.
