@@ -116,7 +116,7 @@ def test_another_network_or_other_data_do_not_stand(folder: Path, data: Data) ->
         (["cut.safetensors", "--model", "model.safetensors"], "cut.safetensors"),
         (["refutation.safetensors", "--model", "nowhere.safetensors"], "nowhere.safetensors"),
         (["refutation.safetensors", "--model", "factories:none"], "factories:none"),
-        (["refutation.safetensors", "--model", "factories:bare", "--factory", "factories:bare"], "--factory"),
+        (["refutation.safetensors", "--model", "factories:bare", "--factory", "factories:bare"], "another factory"),
         (["refutation.safetensors", "--model", "refutation.safetensors"], "which network"),
         (["refutation.safetensors", "--model", "model.safetensors", "--data", "minst"], "minst"),
     ],
