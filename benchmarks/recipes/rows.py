@@ -41,7 +41,7 @@ OFFICIAL = (RECIPE, "input gradient", *ADVERSARIAL)
 
 ENTROPY = ActivationEntropy(every=ENTROPIC_EVERY)
 SMOOTH, KINKED = "silu", "relu"
-CURVATURE_STEP = 1.5  # in L2, of inputs in [0, 1]: that of the source
+CURVATURE_STEP = 1.5  # in L2, of inputs in [0, 1]
 # What other rows than the recipe do that comes near to an attack, for their notes.
 NOTES = {
     "curvature": f"moves inputs by {CURVATURE_STEP:g} in L2 to measure a derivative",
@@ -103,7 +103,7 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
             "entropic",
             [entropic_retraining(weight) for weight in (0.6, 1.25, 2.5)],
             KINKED,
-            base_epochs=protocol.epochs - 2,
+            base_epochs=protocol.epochs,
             epochs=2,
         ),
         "differential": [
