@@ -60,7 +60,7 @@ def test_ways_with_a_base_go_on_from_the_same_plainly_trained_network(tmp_path: 
     way = Way("more", CrossEntropy(), "mlp", base_epochs=3)
     model, training = way.train(data, tmp_path / "more-1", epochs=2, seed=1, progress=False)
     base, _ = Way("plain", CrossEntropy(), "mlp").train(data, tmp_path / "plain", epochs=3, seed=1, progress=False)
-    assert (tmp_path / "base-mlp-relu-1" / "model.safetensors").is_file()
+    assert (tmp_path / "base-mlp-relu-3-1" / "model.safetensors").is_file()
     assert training.identity["start"] == weights_hash(base)
     assert len(training.history) == 2
     assert weights_hash(model) != weights_hash(base)
@@ -73,7 +73,7 @@ def test_a_way_may_swap_the_activations_of_its_base(tmp_path: Path) -> None:
     kinds = {type(module) for module in model.modules()}
     assert SiLU in kinds
     assert torch.nn.ReLU not in kinds
-    base = load_model(tmp_path / "base-mlp-relu-0" / "model.safetensors")
+    base = load_model(tmp_path / "base-mlp-relu-1-0" / "model.safetensors")
     assert any(type(module) is torch.nn.ReLU for module in base.modules())
     again, _ = way.train(data, tmp_path / "swapped-0", epochs=1, seed=0, progress=False)
     assert weights_hash(again) == weights_hash(model)

@@ -68,7 +68,8 @@ class Way:
             )
 
         if self.base_epochs:
-            run(CrossEntropy(), folder.parent / f"base-{self.model}-{self.activation}-{seed}", self.base_epochs)
+            base = f"base-{self.model}-{self.activation}-{self.base_epochs}-{seed}"
+            run(CrossEntropy(), folder.parent / base, self.base_epochs)
         training = run(self.objective, folder, epochs if self.epochs is None else self.epochs, smooth=self.smooth)
         return model.eval(), training
 
