@@ -10,10 +10,11 @@ kept under `runs/recipes`, with a plot of robust accuracy against cost; hours on
 from collections.abc import Sequence
 
 from benchmarks.recipes.front import front, plot
-from benchmarks.recipes.measured import FOLDER, Row, Share, measure
-from benchmarks.recipes.protocols import PROTOCOLS
+from benchmarks.recipes.measured import FOLDER, Row, measure
+from benchmarks.recipes.protocols import PROTOCOLS, in_file_names
 from retemper.errors import SettingError
-from retemper.files import replacing
+from retemper.files import write_text
+from retemper.report.results import Share
 
 __all__ = ["PROTOCOLS", "run", "table"]
 
@@ -27,9 +28,8 @@ def run(part: int = 0, parts: int = 1, only: str | None = None) -> list[Row]:
         rows = measure(PROTOCOLS[name], part, parts)
         if parts == 1:
             for threat in rows[0].robust:
-                written = FOLDER / name / f"front-{threat}.svg".replace("/", "_").replace(":", "-")
-                with replacing(written) as temporary:
-                    temporary.write_text(plot(rows, threat))
+                written = FOLDER / name / f"front-{in_file_names(threat)}.svg"
+                write_text(written, plot(rows, threat))
         found += rows
     return found
 
@@ -43,7 +43,9 @@ def table(found: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     threats = list(rows[0].robust)
-    fronts = {threat: front(rows, threat) for threat in threats}
+    # Some rows alone, of one part of several, lack the gains; nor do they have a front.
+    whole = any(row.gains for row in rows)
+    fronts = {threat: front(rows, threat) if whole else set() for threat in threats}
     lines = [f"{rows[0].protocol}: {', '.join(threats)}", ""]
     lines.append(
         f"| | tried | clean | {' | '.join(f'{t} | AutoAttack too | over the recipe' for t in threats)} | time |"
@@ -60,7 +62,13 @@ def _table(rows: Sequence[Row]) -> str:
             cells.append("" if gain is None else f"{100 * gain[0]:+.1f} ({_ends(*gain[1])})")
         time = f"{row.cost:.2f} ({row.quartiles[0]:.2f}-{row.quartiles[1]:.2f})"
         lines.append(f"| {row.row} | {row.tried} | {_share(row.clean)} | {' | '.join(cells)} | {time} |")
-    lines += ["", "Bold: on the front of robust accuracy and time. Chosen:", ""]
+    lines += [
+        "",
+        "Bold: on the front of robust accuracy and time." if whole else "Some of the rows.",
+        "",
+        "Chosen:",
+        "",
+    ]
     for row in rows:
         note = f" It {row.note}." if row.note else ""
         lines.append(f"- {row.row}: `{row.objective}`, {row.network}.{note}")
@@ -68,7 +76,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _share(share: Share) -> str:
-    each = f" [{' '.join(f'{100 * one:.1f}' for one in share.each)}]" if len(share.each) > 1 else ""
+    each = f" [{' '.join(f'{100 * one:.1f}' for one in share.seeds)}]" if len(share.seeds) > 1 else ""
     low, high = share.interval
     return f"{100 * share.mean:.1f} % ({100 * low:.1f}-{100 * high:.1f}){each}"
 

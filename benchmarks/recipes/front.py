@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.recipes.measured import Row
+from benchmarks.recipes.protocols import in_file_names
 from benchmarks.recipes.rows import ADVERSARIAL, RECIPE
 from retemper.report.axes import share_axes
 from retemper.report.svg import drawing, to_svg
@@ -49,7 +50,7 @@ def plot(rows: Sequence[Row], threat: str) -> str:
         axes.set_ylim(-0.03 * high, 1.08 * high)
         axes.set_yticks([tick / 10 for tick in range(11) if tick / 10 <= 1.08 * high])
         axes.set_xlim(min(row.cost for row in rows) / 1.3, max(row.cost for row in rows) * 2.2)
-    return to_svg(figure, f"{rows[0].protocol}-{threat}".replace(":", "-").replace("/", "-"))
+    return to_svg(figure, f"{rows[0].protocol}-{in_file_names(threat)}")
 
 
 def _point(axes: "Axes", row: Row, threat: str, *, filled: bool) -> None:

@@ -9,26 +9,17 @@ from jaxtyping import Bool
 
 from benchmarks.recipes import rows
 from benchmarks.recipes.costs import cost
-from benchmarks.recipes.protocols import Protocol
+from benchmarks.recipes.protocols import Protocol, in_file_names
 from retemper.data import Data, Split, load
-from retemper.evaluation import wilson
 from retemper.evaluation.reference import autoattack
 from retemper.files import read_json, write_json
 from retemper.intervals import Interval
+from retemper.report.results import Share
 from retemper.studies.contest import Gain, Network, Result, run
 from retemper.studies.ways import Way
 from retemper.threats import Threat
 
 FOLDER = Path("runs/recipes")
-
-
-@dataclass(frozen=True)
-class Share:
-    """Of test images, the mean over seeds, with the interval that goes with the number of images."""
-
-    mean: float
-    interval: Interval
-    each: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -93,14 +84,14 @@ def _row(protocol: Protocol, row: str, found: Result, gains: list[Gain], data: D
     alarms: dict[str, tuple[str, ...]] = {}
     for place, threat in enumerate(protocol.threats):
         standing = [network.standing[place] for network in networks]
-        robust[str(threat)] = _share(standing)
+        robust[str(threat)] = Share.of(standing)
         official[str(threat)] = None
         if row in rows.OFFICIAL:
             left = [
                 _left_by_autoattack(way, network, data, protocol, threat, folder, stood)
                 for network, stood in zip(networks, standing, strict=True)
             ]
-            official[str(threat)] = _share(left)
+            official[str(threat)] = Share.of(left)
         alarms[str(threat)] = tuple(sorted({name for network in networks for name in network.ringing[place]}))
     return Row(
         protocol.name,
@@ -108,7 +99,7 @@ def _row(protocol: Protocol, row: str, found: Result, gains: list[Gain], data: D
         repr(way.objective),
         f"{way.model}, {way.activation}",
         len(found.contest.rivals[row]),
-        _share([network.clean for network in networks]),
+        Share.of([network.clean for network in networks]),
         robust,
         official,
         {gain.threat: (gain.mean, gain.interval) for gain in gains},
@@ -117,12 +108,6 @@ def _row(protocol: Protocol, row: str, found: Result, gains: list[Gain], data: D
         (ratio.low, ratio.high),
         rows.NOTES.get(row, ""),
     )
-
-
-def _share(right: list[Bool[np.ndarray, " images"]]) -> Share:
-    each = tuple(float(one.mean()) for one in right)
-    mean = float(np.mean(each))
-    return Share(mean, wilson(mean * len(right[0]), len(right[0])), each)
 
 
 def _left_by_autoattack(
@@ -136,7 +121,7 @@ def _left_by_autoattack(
 ) -> Bool[np.ndarray, " images"]:
     """Of the images that our attacks left standing, the others being broken already, those that AutoAttack leaves."""
     place = folder / f"{way.name}-{network.seed}"
-    written = place / f"autoattack-{threat}.json".replace("/", "_").replace(":", "-")
+    written = place / f"autoattack-{in_file_names(threat)}.json"
     if not written.is_file():
         model, _ = way.train(data, place, epochs=protocol.epochs, seed=network.seed, progress=False)
         faced = np.flatnonzero(standing)

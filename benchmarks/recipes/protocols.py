@@ -53,3 +53,8 @@ PROTOCOLS = {
         ),
     )
 }
+
+
+def in_file_names(threat: Threat | str) -> str:
+    """A threat without the signs that file names cannot have."""
+    return str(threat).replace("/", "_").replace(":", "-")

@@ -51,6 +51,14 @@ class Share:
     interval: Interval
     seeds: tuple[float, ...]
 
+    @classmethod
+    def of(cls, standing: Sequence[np.ndarray]) -> "Share":
+        """From what each seed's network answers rightly, image by image."""
+        seeds = tuple(float(row.mean()) for row in standing)
+        images = len(standing[0])
+        mean = float(np.mean(seeds))
+        return cls(mean, wilson(mean * images, images), seeds)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -135,8 +143,8 @@ class Results:
         compared = threats if plain and name != REFERENCE else []
         return Row(
             objective=name,
-            clean=_share([_bits(network.clean) for network in networks]),
-            robust={threat: _share(self._standing(name, threat)) for threat in threats},
+            clean=Share.of([_bits(network.clean) for network in networks]),
+            robust={threat: Share.of(self._standing(name, threat)) for threat in threats},
             gain={threat: self.difference(name, REFERENCE, threat) for threat in compared},
             time_ratio=tuple(
                 network.training_seconds / plain_seconds[network.seed]
@@ -193,13 +201,6 @@ def network_from_json(value: dict[str, Any]) -> Network:
             "layers": tuple(LayerProfile.from_json(layer) for layer in value["layers"]),
         }
     )
-
-
-def _share(standing: Sequence[np.ndarray]) -> Share:
-    seeds = tuple(float(row.mean()) for row in standing)
-    images = len(standing[0])
-    mean = float(np.mean(seeds))
-    return Share(mean, wilson(mean * images, images), seeds)
 
 
 def _text(bits: np.ndarray) -> str:
