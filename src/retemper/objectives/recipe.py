@@ -25,9 +25,9 @@ def recipe(threat: Threat, weight: float = 1.0) -> WeightedSum:
     with robustness.
 
     It is attack-free: inputs move by no more than `STEP` of the radius, to measure a slope by a finite difference
-    (`InputGradient`), and none that has moved joins the training images. A smooth activation is part of it, such as
-    `create(..., activation="silu")` or `retemper.models.smooth`: where activations have kinks the slope says little
-    about the loss a little further on.
+    (`InputGradient`), and none that has moved joins the training images. Smooth activations are meant to go with it, by
+    `create(..., activation="silu")` or `retemper.models.smooth`: 2409.20139 needs them on ImageNet, on MNIST they made
+    no difference (docs/recipe.md).
 
     Args:
         threat: what to be robust within; its bounds play no part.

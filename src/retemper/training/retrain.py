@@ -59,7 +59,7 @@ def retrain(
         give_up: how much clean accuracy on validation images the recipe may lose against the model as it is given, a
             share in [0, 1]; None for as much as it takes. Against fresh weights, which know nothing yet, every budget
             holds.
-        smooth: swap rectifiers for SiLU first (`retemper.models.smooth`): a smooth activation is part of the recipe.
+        smooth: swap rectifiers for SiLU first (`retemper.models.smooth`): meant to go with the recipe.
         out: the folder of the run; None writes nothing.
         resume: go on from what is in `out`; False starts over.
         stopping: end early when a score on validation data no longer rises, with the weights of the best epoch; see
