@@ -1,6 +1,7 @@
 """The rows: the recipe, what is added to it, and baselines, each with the ways that validation data choose from."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.recipes.protocols import IMAGES, Protocol
@@ -21,11 +22,13 @@ from retemper.objectives import (
     Objective,
     PGDTraining,
     Term,
+    WarmUp,
     WeightedSum,
     entropic_retraining,
     recipe,
 )
 from retemper.objectives.presets import ENTROPIC_EVERY
+from retemper.objectives.recipe import STEP, WARM_UP
 from retemper.studies.contest import Contest
 from retemper.studies.ways import Way
 from retemper.threats import Linf
@@ -83,15 +86,16 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
     def weighted(term: Term, *weights: float) -> list[WeightedSum]:
         return [plain + weight * term for weight in weights]
 
+    in_pairs = replace(recipe(threat), loss="differential")
     sgd = {"optimiser": "sgd", "learning_rate": 0.01}
     exact = InputGradient("loss", threat.dual, squared=False)
+    # By the same steps as the recipe's: what it adds to the penalty that it comes from.
+    measured = WarmUp(InputGradient("loss", threat.dual, squared=False, step=STEP * threat.radius), over=WARM_UP)
     rows = {
         RECIPE: ways("recipe", [recipe(threat)], SMOOTH),
         ADDED[0]: ways("recipe-entropic", [recipe(threat) + weight * ENTROPY for weight in (0.3, 1.25)], SMOOTH),
-        ADDED[1]: ways("recipe-differential", [_in_pairs(recipe(threat))], SMOOTH),
-        ADDED[2]: ways(
-            "recipe-differential-entropic", [_in_pairs(recipe(threat)) + w * ENTROPY for w in (0.3, 1.25)], SMOOTH
-        ),
+        ADDED[1]: ways("recipe-differential", [in_pairs], SMOOTH),
+        ADDED[2]: ways("recipe-differential-entropic", [in_pairs + w * ENTROPY for w in (0.3, 1.25)], SMOOTH),
         RETRAINED[0]: ways("recipe-relu", [recipe(threat)], KINKED),
         RETRAINED[1]: ways("recipe-from-plain", [recipe(threat)], KINKED, base_epochs=protocol.epochs),
         RETRAINED[2]: ways("recipe-swapped", [recipe(threat)], KINKED, base_epochs=protocol.epochs, smooth=True),
@@ -117,6 +121,9 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
             *ways("gradient", weighted(exact, threat.radius, 2 * threat.radius), SMOOTH),
             *ways("gradient", weighted(exact, threat.radius), KINKED),
         ],
+        "input gradient, measured": ways(
+            "gradient-measured", weighted(measured, threat.radius, 2 * threat.radius), SMOOTH
+        ),
         "jacobian": ways("jacobian", weighted(Jacobian(), 0.003, 0.01, 0.03, 0.1), SMOOTH),
         "curvature": ways("curvature", weighted(Curvature(CURVATURE_STEP), 1.0, 4.0, 16.0), SMOOTH),
         "guided complement entropy": ways("complement", [GuidedComplementEntropy()], KINKED),
@@ -142,10 +149,3 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
     if isinstance(threat, Linf):  # the boxes are those of Linf
         rows["interval bounds"] = ways("bounds", [IntervalBounds(r * threat.radius) for r in (0.5, 1.0)], KINKED)
     return rows
-
-
-def _in_pairs(objective: WeightedSum) -> WeightedSum:
-    """The objective with the pair loss in the place of cross-entropy."""
-    return WeightedSum(
-        tuple((w, Differential() if isinstance(term, CrossEntropy) else term) for w, term in objective.terms)
-    )

@@ -24,6 +24,7 @@ from retemper.objectives import (
     IntervalBounds,
     Jacobian,
     LabelSmoothing,
+    LinearisedLoss,
     LogitSqueezing,
     Objective,
     PGDTraining,
@@ -46,12 +47,18 @@ SMOOTH = [
     HSICBottleneck(),
     HSICBottleneck(normalised=False),
     *[InputGradient(of, "l1", False, step=0.1) for of in ("loss", "scores")],
+    *[LinearisedLoss("l1", 0.2, step=0.1, loss=loss) for loss in ("cross-entropy", "differential")],
     Curvature(1.5),
     WarmUp(ActivationEntropy(), 0.5),
     WarmUp(InputGradient(), 0.5),
 ]
 # The finite difference holds its direction constant, which for "l2" turns with the weights.
-EVERY = [*SMOOTH, ActivationEntropy(measure="unit"), InputGradient("loss", step=0.1)]
+EVERY = [
+    *SMOOTH,
+    ActivationEntropy(measure="unit"),
+    InputGradient("loss", step=0.1),
+    LinearisedLoss("l2", 0.2, step=0.1),
+]
 # What one class against another does not have.
 OF_MANY_CLASSES = [GuidedComplementEntropy()]
 OBJECTIVES = [
@@ -60,6 +67,7 @@ OBJECTIVES = [
     CrossEntropy() + 0.05 * InputGradient("loss", "l1", squared=False),
     CrossEntropy() + 0.01 * WarmUp(InputGradient("loss", "l1"), 0.5),
     CrossEntropy() + 0.05 * InputGradient("loss", "l1", squared=False, step=2 / 255, every=2),
+    1 * LinearisedLoss("l1", 0.05, step=0.01, over=0.5),
     CrossEntropy() + 0.001 * Jacobian(),
     CrossEntropy() + 0.1 * Curvature(0.3),
     LabelSmoothing(0.1) + 0.001 * LogitSqueezing(),

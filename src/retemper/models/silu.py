@@ -1,8 +1,9 @@
 """SiLU with fast first and second derivatives: what an input-gradient penalty takes of it.
 
-PyTorch makes the second derivative out of a dozen passes over the whole layer, and its first one is slow in bf16. Here
-each chunk that fits into a core's cache is gone over once. What a step with the penalty costs: `python -m benchmarks
-penalty`.
+PyTorch's first derivative takes several times as long where what comes back from the next layer lies otherwise in
+memory, as after a pooling; so it is laid out alike first. Its second one is made out of a dozen passes over the whole
+layer; here each chunk that fits into a core's cache is gone over once. What a step with the penalty costs:
+`python -m benchmarks penalty`.
 """
 
 from collections.abc import Iterator
@@ -41,10 +42,7 @@ class _Slope(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, upstream: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(upstream, x)
-        slope = torch.empty_like(x)
-        for out, up, part in _chunks(slope, upstream, x):
-            sigmoid = part.sigmoid()
-            torch.sub(1, sigmoid, out=out).mul_(part).add_(1).mul_(sigmoid).mul_(up)
+        slope: Tensor = torch.ops.aten.silu_backward(_laid_out_as(x, upstream), x)
         return slope
 
     @staticmethod
@@ -65,9 +63,12 @@ class _Slope(torch.autograd.Function):
 def _chunks(out: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same places of all tensors, as they lie in the memory of the first, which is written into."""
     order = sorted(range(out.ndim), key=out.stride().__getitem__, reverse=True)
-    # What the loss or a layer sends back may lie otherwise in memory.
-    same = (t if t.stride() == out.stride() else torch.empty_like(out).copy_(t) for t in others)
-    rows = [t.permute(order).flatten() for t in (out, *same)]
+    rows = [_laid_out_as(out, t).permute(order).flatten() for t in (out, *others)]
     step = CHUNK if out.device.type == "cpu" else max(1, out.numel())
     for start in range(0, out.numel(), step):
         yield tuple(row[start : start + step] for row in rows)
+
+
+def _laid_out_as(layer: Tensor, other: Tensor) -> Tensor:
+    """The other tensor in the memory layout of the layer: what a loss or a pooling sends back may have another."""
+    return other if other.stride() == layer.stride() else torch.empty_like(layer).copy_(other)

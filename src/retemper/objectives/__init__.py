@@ -15,6 +15,7 @@ from retemper.objectives.input_gradient import InputGradient
 from retemper.objectives.interval_bounds import IntervalBounds
 from retemper.objectives.jacobian import Jacobian
 from retemper.objectives.label_smoothing import LabelSmoothing
+from retemper.objectives.linearised_loss import LinearisedLoss
 from retemper.objectives.logit_squeezing import LogitSqueezing
 from retemper.objectives.mimic import Mimic
 from retemper.objectives.pairs import pair_loss
@@ -41,6 +42,7 @@ __all__ = [
     "IntervalBounds",
     "Jacobian",
     "LabelSmoothing",
+    "LinearisedLoss",
     "LogitSqueezing",
     "Loss",
     "Mimic",

@@ -1,6 +1,7 @@
 """The one forward pass that all terms of a step share."""
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from typing import Literal
 
@@ -53,6 +54,12 @@ class ForwardPass:
         self.logits = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
         self._losses: Tensor | None = None
         self._gradients: dict[Differentiated, Tensor] = {}
+
+    def with_logits(self, logits: Float[Tensor, "images classes"]) -> "ForwardPass":
+        """The same pass as if it had ended in other logits: what is made of logits is made of these."""
+        other = copy.copy(self)
+        other.logits, other._losses, other._gradients = logits, None, {}
+        return other
 
     @property
     def losses(self) -> Float[Tensor, " images"]:

@@ -89,7 +89,7 @@ PRESETS: dict[str, Preset] = {
         retrains=False,
     ),
     "recipe": Preset(
-        "cross-entropy plus radius times slope: what the threat's worst input adds to the loss, to first order",
+        "cross-entropy of the threat's worst input, the network taken to be straight from the input to there",
         recipe,
         weight=1.0,
         retrains=False,

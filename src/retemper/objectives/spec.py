@@ -17,6 +17,7 @@ from retemper.objectives.input_gradient import InputGradient
 from retemper.objectives.interval_bounds import IntervalBounds
 from retemper.objectives.jacobian import Jacobian
 from retemper.objectives.label_smoothing import LabelSmoothing
+from retemper.objectives.linearised_loss import LinearisedLoss
 from retemper.objectives.logit_squeezing import LogitSqueezing
 from retemper.objectives.mimic import Mimic
 
@@ -33,6 +34,7 @@ TERMS: dict[str, Any] = {
         IntervalBounds,
         Jacobian,
         LabelSmoothing,
+        LinearisedLoss,
         LogitSqueezing,
         Mimic,
     )
