@@ -1,4 +1,4 @@
-"""The rows: the recipe, what is added to it, and baselines, each with the ways that validation data choose from."""
+"""The rows: the recipe, what is added to it or changed in it, and baselines, each with the ways it is chosen from."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +18,7 @@ from retemper.objectives import (
     IntervalBounds,
     Jacobian,
     LabelSmoothing,
+    LinearisedLoss,
     LogitSqueezing,
     Objective,
     PGDTraining,
@@ -36,6 +37,15 @@ from retemper.threats import Linf
 RECIPE, PLAIN = "recipe", "plain"
 # What joins the recipe in the factorial design: its rows are trained from as many seeds as it.
 ADDED = ("recipe + entropic", "recipe, differential", "recipe, differential + entropic")
+# The recipe with one of its choices made otherwise, and what it would be without them: a penalty on the slope.
+SLOPE = "input gradient, measured"
+ABLATED = {
+    "recipe, radius at once": {"over": 0.0},
+    "recipe, radius grows to the end": {"over": 1.0},
+    "recipe, step of a sixteenth": {"step": 1 / 16},
+    "recipe, step of a half": {"step": 1 / 2},
+    "recipe, step of the radius": {"step": 1.0},
+}
 # What becomes of a ReLU network: from fresh weights, from plainly trained ones, and with its activations swapped.
 RETRAINED = ("recipe, relu", "recipe, relu, from plain", "recipe, relu to silu, from plain")
 ADVERSARIAL = ("fgsm", "pgd", "trades")
@@ -47,6 +57,8 @@ SMOOTH, KINKED = "silu", "relu"
 CURVATURE_STEP = 1.5  # in L2, of inputs in [0, 1]
 # What other rows than the recipe do that comes near to an attack, for their notes.
 NOTES = {
+    "recipe, step of a half": "moves inputs by half the radius to measure a derivative",
+    "recipe, step of the radius": "moves inputs by the radius: adversarial training in one step from the image itself",
     "curvature": f"moves inputs by {CURVATURE_STEP:g} in L2 to measure a derivative",
     "fgsm": "trains on adversarial examples",
     "pgd": "trains on adversarial examples",
@@ -57,7 +69,8 @@ NOTES = {
 def contest(protocol: Protocol) -> Contest:
     """All rows of a protocol, the recipe first, so that the others' gains are over it."""
     rivals = {row: ways for row, ways in _rivals(protocol).items() if row in protocol.rows or not protocol.rows}
-    once = tuple(row for row in rivals if row not in (RECIPE, *ADDED))
+    repeated = (RECIPE, *ADDED, *((*ABLATED, SLOPE) if protocol.ablation else ()))
+    once = tuple(row for row in rivals if row not in repeated)
     return Contest(
         protocol.data,
         (),
@@ -121,9 +134,7 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
             *ways("gradient", weighted(exact, threat.radius, 2 * threat.radius), SMOOTH),
             *ways("gradient", weighted(exact, threat.radius), KINKED),
         ],
-        "input gradient, measured": ways(
-            "gradient-measured", weighted(measured, threat.radius, 2 * threat.radius), SMOOTH
-        ),
+        SLOPE: ways("gradient-measured", weighted(measured, threat.radius, 2 * threat.radius), SMOOTH),
         "jacobian": ways("jacobian", weighted(Jacobian(), 0.003, 0.01, 0.03, 0.1), SMOOTH),
         "curvature": ways("curvature", weighted(Curvature(CURVATURE_STEP), 1.0, 4.0, 16.0), SMOOTH),
         "guided complement entropy": ways("complement", [GuidedComplementEntropy()], KINKED),
@@ -148,4 +159,12 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
     }
     if isinstance(threat, Linf):  # the boxes are those of Linf
         rows["interval bounds"] = ways("bounds", [IntervalBounds(r * threat.radius) for r in (0.5, 1.0)], KINKED)
+    if protocol.ablation:
+        for place, (row, otherwise) in enumerate(ABLATED.items()):
+            rows[row] = ways(f"recipe-ablated-{place}", [_otherwise(recipe(threat), **otherwise)], SMOOTH)
     return rows
+
+
+def _otherwise(term: LinearisedLoss, *, step: float = STEP, over: float = WARM_UP) -> LinearisedLoss:
+    """With another step, a share of the radius, or another warm-up."""
+    return replace(term, step=step * term.radius, over=over)

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from retemper.data import Split, load
 from retemper.evaluation.intervals import wilson
 from retemper.files import read_json
 from retemper.intervals import Interval
-from retemper.objectives import CrossEntropy, recipe
+from retemper.objectives import CrossEntropy, LinearisedLoss, recipe
 from retemper.report.results import Share
 from retemper.studies import ways
 from retemper.studies.ways import Way
@@ -73,14 +73,27 @@ def test_each_row_says_how_it_is_trained(protocol: Protocol) -> None:
     if protocol.rows:
         assert set(asked.rivals) == set(protocol.rows)
     else:
-        assert {*rows.OFFICIAL, *rows.ADDED, *rows.RETRAINED, *rows.NOTES} <= set(asked.rivals)
+        assert {*rows.OFFICIAL, *rows.ADDED, *rows.RETRAINED, *rows.NOTES} - {*rows.ABLATED} <= set(asked.rivals)
         assert ("interval bounds" in asked.rivals) == isinstance(protocol.threats[0], Linf)
+    assert [row for row in rows.ABLATED if row in asked.rivals] == (list(rows.ABLATED) if protocol.ablation else [])
+    assert (rows.SLOPE in asked.once) == (rows.SLOPE in asked.rivals and not protocol.ablation)
+
+
+def test_an_ablated_row_differs_from_the_recipe_in_one_choice() -> None:
+    protocol = replace(TINY, ablation=True)
+    usual, rivals = asdict(recipe(protocol.threats[0])), rows.contest(protocol).rivals
+    for row, otherwise in rows.ABLATED.items():
+        (way,) = rivals[row]
+        assert isinstance(way.objective, LinearisedLoss)
+        (changed,) = (item for item in asdict(way.objective).items() if item not in usual.items())
+        ((choice, value),) = otherwise.items()
+        assert changed == (choice, pytest.approx(value * 0.1 if choice == "step" else value))
 
 
 def test_every_way_takes_a_step() -> None:
     data = load("digits")
     inputs, labels = data.train.batch(slice(0, 16))
-    for candidates in rows.contest(TINY).rivals.values():
+    for candidates in rows.contest(replace(TINY, ablation=True)).rivals.values():
         for way in candidates:
             model = fresh(way.model, data, activation=way.activation, seed=0)
             loss = way.objective(model, inputs, labels)
