@@ -21,6 +21,7 @@ from retemper.objectives import (
     InputGradient,
     Jacobian,
     LabelSmoothing,
+    LinearisedLoss,
     LogitSqueezing,
     Objective,
     PGDTraining,
@@ -96,7 +97,12 @@ SEPARABLE = [
     Jacobian(),
 ]
 # Finite differences take a second pass, of the images moved by a step.
-OF_TWO_PASSES = [InputGradient("loss", step=0.1), InputGradient("scores", "l1", False, 0.1, every=3), Curvature(0.3)]
+OF_TWO_PASSES = [
+    InputGradient("loss", step=0.1),
+    InputGradient("scores", "l1", False, 0.1, every=3),
+    Curvature(0.3),
+    LinearisedLoss("l2", 0.2, step=0.1),
+]
 OF_A_BATCH = [*[ActivationEntropy(measure=measure) for measure in MEASURES], HSICBottleneck()]
 
 
