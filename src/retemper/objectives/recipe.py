@@ -22,8 +22,7 @@ def recipe(threat: Threat, weight: float = 1.0) -> LinearisedLoss:
 
     It is attack-free: inputs move by no more than `STEP` of the radius, to measure a derivative, and the loss of none
     that has moved is trained on. Smooth activations are meant to go with it, by `create(..., activation="silu")` or
-    `retemper.models.smooth`: 2409.20139, which penalises the gradient's norm, needs them on ImageNet; what they do here
-    is in docs/recipe.md.
+    `retemper.models.smooth`: 2409.20139, which penalises the gradient's norm, needs them on ImageNet.
 
     Args:
         threat: what to be robust within; its bounds play no part.
