@@ -36,7 +36,7 @@ class Protocol:
 
 
 # On MNIST the floor is what is asked of the recipe, on CIFAR-10 about what PGD training leaves of clean accuracy. The
-# digits come with a dependency, so that anybody can run all of it: half an hour on one core.
+# digits come with a dependency, so that anybody can run all of it.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
