@@ -31,6 +31,21 @@ def test_each_selection_gets_its_own_layers(network: Callable[[int], nn.Module],
         forward.activations("1")
 
 
+def test_other_logits_make_another_pass_and_leave_the_first(
+    network: Callable[[int], nn.Module], batch: Callable[[int], Any]
+) -> None:
+    inputs, labels = batch(3)
+    forward = ForwardPass(network(3), inputs, labels, differentiable_inputs=True)
+    losses, gradient = forward.losses, forward.input_gradient("loss")
+    doubled = forward.with_logits(2 * forward.logits)
+    expected = nn.functional.cross_entropy(2 * forward.logits, labels, reduction="none")
+    torch.testing.assert_close(doubled.losses, expected)
+    (wanted,) = torch.autograd.grad(expected.sum(), forward.inputs, retain_graph=True)
+    torch.testing.assert_close(doubled.input_gradient("loss"), wanted)
+    assert forward.losses is losses
+    assert forward.input_gradient("loss") is gradient
+
+
 def test_a_layer_that_runs_twice_counts_twice() -> None:
     act = nn.Tanh()
     torch.manual_seed(0)

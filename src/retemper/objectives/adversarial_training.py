@@ -14,6 +14,7 @@ from retemper.data import Split
 from retemper.errors import SettingError
 from retemper.noise import Noise
 from retemper.objectives.base import Loss, Objective
+from retemper.objectives.warm_up import risen
 from retemper.threats import Threat
 
 
@@ -68,7 +69,7 @@ class AdversarialTraining(Objective):
         return self._own
 
     def _move(self, model: nn.Module, inputs: Tensor, labels: Tensor, progress: float, noise: Noise) -> Tensor:
-        share = 1.0 if progress >= self.warmup else progress / self.warmup
+        share = risen(progress, self.warmup)
         if share == 0:
             return inputs
         threat = self.threat.with_radius(self.threat.radius * share)

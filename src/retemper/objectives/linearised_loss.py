@@ -1,7 +1,7 @@
 """The loss of the worst input of a threat, the network taken to be straight up to there."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,6 +17,7 @@ from retemper.objectives.differential import Differential
 from retemper.objectives.forward import ForwardPass
 from retemper.objectives.input_gradient import STEEPEST
 from retemper.objectives.second_pass import moved
+from retemper.objectives.warm_up import risen
 
 LOSSES: dict[str, Term] = {loss.name: loss for loss in (CrossEntropy(), Differential())}
 
@@ -76,11 +77,11 @@ class LinearisedLoss(Term):
     @property
     def warmed(self) -> Term:
         """The term with all of its radius."""
-        return LinearisedLoss(self.norm, self.radius, self.step, loss=self.loss)
+        return replace(self, over=0.0)
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The mean over the batch."""
-        share = 1.0 if forward.progress >= self.over else forward.progress / self.over
+        share = risen(forward.progress, self.over)
         direction = STEEPEST[self.norm](forward.input_gradient("loss", differentiable=False))
         change = moved(forward, self.step * direction).logits - forward.logits
         ahead = forward.with_logits(torch.add(forward.logits, change, alpha=share * self.radius / self.step))

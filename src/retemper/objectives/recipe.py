@@ -20,9 +20,10 @@ def recipe(threat: Threat, weight: float = 1.0) -> LinearisedLoss:
     the network's own, on the data, and the radius is the threat's. A smaller weight asks for a smaller radius, and buys
     clean accuracy with robustness.
 
-    It is attack-free: inputs move by no more than `STEP` of the radius, to measure a derivative, and the loss of none
-    that has moved is trained on. Smooth activations are meant to go with it, by `create(..., activation="silu")` or
-    `retemper.models.smooth`: 2409.20139, which penalises the gradient's norm, needs them on ImageNet.
+    It is attack-free: inputs move by no more than `STEP` of the radius that is trained for, to measure a derivative,
+    and none that has moved joins the training images. Smooth activations are meant to go with it, by
+    `create(..., activation="silu")` or `retemper.models.smooth`: 2409.20139, which penalises the gradient's norm, needs
+    them on ImageNet.
 
     Args:
         threat: what to be robust within; its bounds play no part.

@@ -12,6 +12,11 @@ from retemper.objectives.base import Term
 from retemper.objectives.forward import ForwardPass
 
 
+def risen(progress: float, over: float) -> float:
+    """The share, in [0, 1], of what rises in a straight line from 0 over a first part of a training; 0 for no rise."""
+    return 1.0 if progress >= over else progress / over
+
+
 @dataclass(frozen=True)
 class WarmUp(Term):
     """A term whose weight rises in a straight line from 0, over the first part of a training.
@@ -62,4 +67,4 @@ class WarmUp(Term):
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The term by the share of its weight that it has by now."""
-        return min(1.0, forward.progress / self.over) * self.term.value(forward)
+        return risen(forward.progress, self.over) * self.term.value(forward)
