@@ -55,8 +55,10 @@ OFFICIAL = (RECIPE, "input gradient", *ADVERSARIAL)
 ENTROPY = ActivationEntropy(every=ENTROPIC_EVERY)
 SMOOTH, KINKED = "silu", "relu"
 CURVATURE_STEP = 1.5  # in L2, of inputs in [0, 1]
-# What other rows than the recipe do that comes near to an attack, for their notes.
+# What comes near to an attack, for the notes; what is said of the recipe holds for its rows with something added.
 NOTES = {
+    RECIPE: f"moves inputs by {STEP:g} of the radius to measure a derivative",
+    SLOPE: f"moves inputs by {STEP:g} of the radius to measure a derivative",
     "recipe, step of a half": "moves inputs by half the radius to measure a derivative",
     "recipe, step of the radius": "moves inputs by the radius: adversarial training in one step from the image itself",
     "curvature": f"moves inputs by {CURVATURE_STEP:g} in L2 to measure a derivative",
