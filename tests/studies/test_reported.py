@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,14 @@ def test_the_table_shows_the_search_every_look_and_the_gain_over_plain_retrainin
     assert "55.0 (60.0 50.0)" in rows["entropic-cnn, entropic, FGSM"]
     assert "80.0" in rows["entropic-cnn, plain, FGSM"]
     assert "entropic - plain, linf:8/255: +20.0 [" in text
+    assert "entropic-cnn, pgd, standard" in rows
+
+
+def test_a_study_without_pgd_training_has_a_table_without_it() -> None:
+    found = outcome(network("entropic", 0, 0.6, 0.3))
+    text = table(replace(found, networks=tuple(one for one in found.networks if one.way != "pgd")))
+    assert "entropic-cnn, entropic, standard" in text
+    assert "pgd" not in text
 
 
 @pytest.mark.parametrize(

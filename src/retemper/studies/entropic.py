@@ -71,7 +71,8 @@ def _all(experiment: Experiment, plain: Way, entropic: Way, model: str) -> Itera
     for seed in range(experiment.seeds):
         yield "plain", plain, seed
         yield "entropic", entropic, seed
-    yield "pgd", experiment.pgd(model), 0
+    if experiment.adversarial:
+        yield "pgd", experiment.pgd(model), 0
 
 
 def _network(

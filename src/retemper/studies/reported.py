@@ -38,6 +38,7 @@ class Experiment:
         seeds: of weights and order, from 0 on; PGD training and AutoAttack have the first alone.
         images: attacked, the first ones of validation and test.
         autoattack: run the official AutoAttack too.
+        adversarial: train with PGD too, to compare; it takes longer than all else together.
 
     Raises:
         SettingError: a number below one, no network or no weight.
@@ -52,6 +53,7 @@ class Experiment:
     seeds: int = 3
     images: int = 1000
     autoattack: bool = True
+    adversarial: bool = True
 
     def __post_init__(self) -> None:
         at_least_one(base_epochs=self.base_epochs, epochs=self.epochs, seeds=self.seeds, images=self.images)
@@ -199,6 +201,8 @@ def table(outcome: Outcome) -> str:
     lines.append(f"{'reported':58}{f'{100 * REPORTED_CLEAN:.2f}':>10}{reported}")
     for model, way in product(outcome.experiment.models, ("plain", "entropic", "pgd")):
         networks = outcome.of(model, way)
+        if not networks:  # PGD training can be left out
+            continue
         clean = 100 * float(np.mean([network.clean.mean() for network in networks]))
         for place, look in enumerate(dict.fromkeys(one.look for network in networks for one in _first(network))):
             cells = []

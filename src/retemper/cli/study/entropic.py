@@ -23,6 +23,9 @@ def entropic(
     autoattack: Annotated[
         bool, typer.Option(help="Run the official AutoAttack on the first seed; needs retemper[autoattack].")
     ] = True,
+    pgd: Annotated[
+        bool, typer.Option(help="Train with PGD too, to compare; it takes longer than all else together.")
+    ] = True,
     out: Annotated[Path, study_options.folder("networks and outcome.json")] = Path("runs/study-entropic"),
     progress: options.Progress = True,
 ) -> None:
@@ -44,6 +47,7 @@ def entropic(
         seeds=seeds,
         images=images,
         autoattack=autoattack,
+        adversarial=pgd,
     )
     typer.echo(table(run(experiment, out, progress=progress)))
     typer.echo(f"\nWritten: {out / 'outcome.json'}")
