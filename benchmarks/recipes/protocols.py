@@ -21,6 +21,7 @@ class Protocol:
         floor: the clean accuracy on validation images below which no way is chosen, if its row has one above.
         rows: that it has; empty for all.
         seeds: of the rows that have several.
+        augmentation: of every training.
         ablation: whether the recipe is also trained with each of its choices made otherwise.
     """
 
@@ -32,6 +33,7 @@ class Protocol:
     floor: float
     rows: tuple[str, ...] = ()
     seeds: int = SEEDS
+    augmentation: str = "none"
     ablation: bool = False
 
 
@@ -43,7 +45,15 @@ PROTOCOLS = {
         Protocol("digits", "digits", "small-cnn", (Linf(0.15), L2(0.5)), epochs=40, floor=0.95, ablation=True),
         Protocol("mnist-linf", "mnist", "lenet5", (Linf(0.1),), epochs=5, floor=0.98),
         Protocol("mnist-l2", "mnist", "lenet5", (L2(1.5),), epochs=5, floor=0.98),
-        Protocol("cifar10", "cifar10", "entropic-cnn", (Linf(8 / 255), L2(0.5)), epochs=10, floor=0.57),
+        Protocol(
+            "cifar10",
+            "cifar10",
+            "entropic-cnn",
+            (Linf(8 / 255), L2(0.5)),
+            epochs=10,
+            floor=0.57,
+            augmentation="flip",
+        ),
         # The same recipe on a network of another kind: does it carry over, untouched?
         Protocol(
             "cifar10-resnet",
@@ -54,6 +64,7 @@ PROTOCOLS = {
             floor=0.57,
             rows=("recipe", "plain", "pgd"),
             seeds=1,
+            augmentation="flip",
         ),
     )
 }

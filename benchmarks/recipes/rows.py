@@ -1,7 +1,8 @@
 """The rows: the recipe, what is added to it or changed in it, and baselines, each with the ways it is chosen from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.recipes.protocols import IMAGES, Protocol
@@ -90,10 +91,16 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
     threat, plain = protocol.threats[0], CrossEntropy()
 
     def ways(
-        row: str, objectives: Sequence[Objective], *activations: str, model: str = protocol.model, **rest: Any
+        row: str,
+        objectives: Sequence[Objective],
+        *activations: str,
+        model: str = protocol.model,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        **rest: Any,
     ) -> list[Way]:
+        settings = {"augmentation": protocol.augmentation, **settings}
         return [
-            Way(f"{row}-{place}-{activation}", objective, model, activation, **rest)
+            Way(f"{row}-{place}-{activation}", objective, model, activation, settings, **rest)
             for activation in activations
             for place, objective in enumerate(objectives)
         ]

@@ -67,8 +67,9 @@ def test_each_row_says_how_it_is_trained(protocol: Protocol) -> None:
     asked = rows.contest(protocol)
     first, *_ = asked.rivals
     assert first == rows.RECIPE
-    names = [way.name for candidates in asked.rivals.values() for way in candidates]
-    assert len(names) == len(set(names))
+    candidates = [way for row in asked.rivals.values() for way in row]
+    assert len(candidates) == len({way.name for way in candidates})
+    assert {way.settings["augmentation"] for way in candidates} == {protocol.augmentation}
     assert not set(asked.once) & {rows.RECIPE, *rows.ADDED}
     if protocol.rows:
         assert set(asked.rivals) == set(protocol.rows)

@@ -80,11 +80,12 @@ def test_input_is_left_alone() -> None:
     assert torch.equal(batch, before)
 
 
-def test_registry_offers_none_crop_and_crop_and_flip() -> None:
+def test_registry_offers_shifts_and_mirrors_alone_and_together() -> None:
     batch = images(9, 1, 8, 8)
-    assert set(AUGMENTATIONS) == {"none", "crop", "crop-and-flip"}
+    assert set(AUGMENTATIONS) == {"none", "crop", "flip", "crop-and-flip"}
     assert torch.equal(AUGMENTATIONS["none"](batch, generator()), batch)
     assert torch.equal(AUGMENTATIONS["crop"](batch, generator()), crop_and_flip(batch, generator(), flip=False))
+    assert torch.equal(AUGMENTATIONS["flip"](batch, generator()), crop_and_flip(batch, generator(), padding=0))
     assert torch.equal(AUGMENTATIONS["crop-and-flip"](batch, generator()), crop_and_flip(batch, generator()))
 
 

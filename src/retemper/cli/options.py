@@ -61,7 +61,7 @@ LearningRate = Annotated[
 ]
 WeightDecay = Annotated[float, typer.Option(help="Weight decay.")]
 Schedule = Annotated[str, typer.Option(help="Learning rate over time: cosine, constant, linear or one-cycle.")]
-Augmentation = Annotated[str, typer.Option(help="Random changes to training images: none, crop, crop-and-flip.")]
+Augmentation = Annotated[str, typer.Option(help="Random changes to training images: none, crop, flip, crop-and-flip.")]
 Precision = Annotated[
     str, typer.Option(help="fp32, bf16, or auto: bf16 for training where the processor has units for it.")
 ]

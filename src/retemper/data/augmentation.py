@@ -60,6 +60,7 @@ def _unchanged(inputs: Images, generator: torch.Generator | None) -> Images:
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": _unchanged,
     "crop": partial(crop_and_flip, flip=False),
+    "flip": partial(crop_and_flip, padding=0),
     "crop-and-flip": crop_and_flip,
 }
 """The augmentations that training can choose by name."""
