@@ -18,6 +18,7 @@ from retemper.objectives.label_smoothing import LabelSmoothing
 from retemper.objectives.linearised_loss import LinearisedLoss
 from retemper.objectives.logit_squeezing import LogitSqueezing
 from retemper.objectives.mimic import Mimic
+from retemper.objectives.one_of import OneOf
 from retemper.objectives.pairs import pair_loss
 from retemper.objectives.pgd_training import PGDTraining
 from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, mimicking, preset
@@ -47,6 +48,7 @@ __all__ = [
     "Loss",
     "Mimic",
     "Objective",
+    "OneOf",
     "PGDTraining",
     "Preset",
     "Term",

@@ -20,6 +20,7 @@ from retemper.objectives.label_smoothing import LabelSmoothing
 from retemper.objectives.linearised_loss import LinearisedLoss
 from retemper.objectives.logit_squeezing import LogitSqueezing
 from retemper.objectives.mimic import Mimic
+from retemper.objectives.one_of import OneOf
 
 TERMS: dict[str, Any] = {
     term.name: term
@@ -37,6 +38,7 @@ TERMS: dict[str, Any] = {
         LinearisedLoss,
         LogitSqueezing,
         Mimic,
+        OneOf,
     )
 }
 
@@ -56,10 +58,13 @@ def as_spec(objective: Objective) -> list[dict[str, Any]] | None:
         objective = WeightedSum(((1.0, objective),))
     if not isinstance(objective, WeightedSum):
         return None
-    terms = [(weight, term.warmed) for weight, term in objective.terms]
-    spec = [{"weight": weight, "term": term.name} | _fields(term) for weight, term in terms]
-    known = all(type(term) is TERMS.get(term.name) and _is_plain(_fields(term)) for _, term in terms)
-    return spec if known else None
+    spec = []
+    for weight, term in objective.terms:
+        fields = _fields(term.warmed)
+        if fields is None:
+            return None
+        spec.append({"weight": weight, "term": term.name} | fields)
+    return spec
 
 
 def from_spec(spec: Sequence[Mapping[str, Any]]) -> WeightedSum:
@@ -69,21 +74,26 @@ def from_spec(spec: Sequence[Mapping[str, Any]]) -> WeightedSum:
         SettingError: it describes none.
     """
     try:
-        return WeightedSum(
-            tuple(
-                (
-                    float(entry["weight"]),
-                    TERMS[entry["term"]](**{key: entry[key] for key in entry if key not in ("weight", "term")}),
-                )
-                for entry in spec
-            )
-        )
+        return WeightedSum(tuple((float(entry["weight"]), _term(entry)) for entry in spec))
     except (KeyError, TypeError, ValueError) as error:
         raise SettingError(f"Expected terms as `as_spec` describes them, but got {spec!r}: {error}") from error
 
 
-def _fields(term: Any) -> dict[str, Any]:
-    return asdict(term) if is_dataclass(term) and not isinstance(term, type) else {}
+def _fields(term: Term) -> dict[str, Any] | None:
+    """The arguments that make the term again; None for what is not in `TERMS`, or not to be held by JSON."""
+    if type(term) is OneOf:
+        terms = as_spec(WeightedSum(tuple((1.0, each) for each in term.terms)))
+        return None if terms is None else {"terms": terms}
+    fields: dict[str, Any] = asdict(term) if is_dataclass(term) else {}
+    return fields if type(term) is TERMS.get(term.name) and _is_plain(fields) else None
+
+
+def _term(entry: Mapping[str, Any]) -> Term:
+    fields = {key: value for key, value in entry.items() if key not in ("weight", "term")}
+    if entry["term"] == OneOf.name:
+        fields["terms"] = tuple(term for _, term in from_spec(fields["terms"]).terms)
+    made: Term = TERMS[entry["term"]](**fields)
+    return made
 
 
 def _is_plain(value: Any) -> bool:

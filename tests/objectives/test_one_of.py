@@ -1,0 +1,118 @@
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from retemper.data import load
+from retemper.errors import SettingError
+from retemper.objectives import (
+    ActivationEntropy,
+    CrossEntropy,
+    Differential,
+    ForwardPass,
+    InputGradient,
+    LinearisedLoss,
+    OneOf,
+    Term,
+    WarmUp,
+)
+from retemper.training import fresh, retrain
+
+TERMS = (CrossEntropy(), InputGradient("loss", "l1", squared=False), ActivationEntropy())
+Build, Draw = Callable[[int], nn.Sequential], Callable[[int], Any]
+
+
+def values(terms: tuple[Term, ...], model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    return [term(model, inputs, labels).item() for term in terms]
+
+
+def test_in_training_mode_it_is_one_of_them_and_each_as_often(network: Build, batch: Draw) -> None:
+    model, (inputs, labels) = network(3).train(), batch(3)
+    each = values(TERMS, model, inputs, labels)
+    torch.manual_seed(0)
+    met = Counter(OneOf(TERMS)(model, inputs, labels).item() for _ in range(600))
+    assert set(met) == set(each)
+    assert min(met.values()) > 150
+
+
+def test_in_evaluation_mode_it_is_their_mean(network: Build, batch: Draw) -> None:
+    model, (inputs, labels) = network(3).eval(), batch(3)
+    mean = sum(values(TERMS, model, inputs, labels)) / 3
+    assert OneOf(TERMS)(model, inputs, labels).item() == pytest.approx(mean, rel=1e-12)
+
+
+def test_its_gradient_is_that_of_the_drawn_term(network: Build, batch: Draw) -> None:
+    model, (inputs, labels) = network(3).train(), batch(3)
+    losses = (LinearisedLoss("l1", 0.1, 0.02), LinearisedLoss("l2", 0.4, 0.1))
+    gradients = []
+    for term in (*losses, OneOf(losses)):
+        model.zero_grad()
+        torch.manual_seed(0)
+        term(model, inputs, labels).backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert not torch.equal(gradients[0], gradients[1])
+    assert any(torch.equal(gradients[2], alone) for alone in gradients[:2])
+
+
+def test_it_needs_what_any_of_them_needs() -> None:
+    assert OneOf(TERMS).differentiates_inputs
+    assert OneOf(TERMS).recorded_layers == "all"
+    assert not OneOf((CrossEntropy(), Differential())).differentiates_inputs
+    assert OneOf((CrossEntropy(), Differential())).recorded_layers is None
+
+
+def test_at_the_end_of_a_training_all_are_warmed_up() -> None:
+    slow = OneOf((WarmUp(InputGradient(), 0.5), LinearisedLoss("l2", 0.5, 0.1, over=0.3)))
+    assert slow.warmed == OneOf((InputGradient(), LinearisedLoss("l2", 0.5, 0.1)))
+
+
+def test_retrain_says_to_each_how_far_it_is_and_draws_the_same_again() -> None:
+    data = load("digits")
+    runs = []
+    for _ in range(2):
+        seen = list[tuple[str, float]]()
+
+        class Watched(CrossEntropy):
+            def __init__(self, called: str, seen: list[tuple[str, float]]) -> None:
+                self.called, self.seen = called, seen
+
+            def value(self, forward: ForwardPass) -> torch.Tensor:
+                self.seen.append((self.called, forward.progress))
+                return super().value(forward)
+
+        terms = OneOf((Watched("a", seen), Watched("b", seen)))
+        retrain(fresh("mlp", data, seed=0), data, terms, epochs=2, batch_size=64, progress=False)
+        runs.append(seen)
+    assert runs[0] == runs[1]
+    assert {called for called, _ in runs[0]} == {"a", "b"}
+    assert [progress for _, progress in runs[0]] == pytest.approx([i / len(runs[0]) for i in range(len(runs[0]))])
+
+
+def test_what_they_leave_open_is_settled() -> None:
+    data = load("digits")
+    biases = []
+    for term in (Differential(), OneOf((CrossEntropy(), Differential()))):
+        model = fresh("mlp", data, seed=0)
+        with torch.no_grad():
+            model.get_parameter("logits.bias").zero_()
+        term.settle(model, data.train)
+        biases.append(model.get_parameter("logits.bias").detach())
+    assert biases[0].abs().sum() > 0
+    assert torch.equal(*biases)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ((), "two terms or more"),
+        ((CrossEntropy(),), "two terms or more"),
+        ((CrossEntropy(), CrossEntropy() + ActivationEntropy()), "two terms or more"),
+        ((ActivationEntropy("conv*"), ActivationEntropy("dense*")), "read those of 'conv\\*' and 'dense\\*'"),
+    ],
+)
+def test_there_are_two_terms_that_read_the_same_layers(terms: tuple[Term, ...], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        OneOf(terms)
