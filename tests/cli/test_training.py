@@ -9,7 +9,7 @@ from retemper.data import load as load_data
 from retemper.models import Network, accuracy, load
 from retemper.models.storage import read_facts
 from retemper.objectives import as_spec, recipe
-from retemper.threats import Linf
+from retemper.threats import L2, Linf
 
 SMALL = ["train", "--data", "digits", "--classes", "3,8", "--model", "mlp", "--no-progress"]
 
@@ -107,6 +107,24 @@ def test_the_smooth_network_of_a_factory_is_loaded_as_it_was_trained(
     assert accuracy(again, data.validation.batches(100)) == reached
 
 
+def test_the_recipe_is_trained_against_every_threat_that_is_named(tmp_path: Path) -> None:
+    words = [
+        *SMALL,
+        "--objective",
+        "recipe",
+        "--threat",
+        "linf:0.1",
+        "--threat",
+        "l2:0.5",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    result = CliRunner().invoke(command.app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    trained = json.loads((tmp_path / "out" / "training.json").read_text())["identity"]["objective"]
+    assert trained == repr(recipe([Linf(0.1), L2(0.5)]))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -114,9 +132,9 @@ def test_the_smooth_network_of_a_factory_is_loaded_as_it_was_trained(
         (["--objective", "entropy:auto"], "plain, entropic, differential"),
         (["--patience", "0"], "`patience` to be 1 or more, but got 0"),
         (["--patience", "1", "--give-up", "2"], "`give_up` to be a share in [0, 1], but got 2"),
-        (["--objective", "pgd", "--patience", "1", "--threat", "linf:0.1,0.2"], "one radius to train against"),
-        (["--objective", "recipe", "--patience", "1", "--threat", "linf:0.1,0.2"], "one radius to train against"),
-        (["--objective", "recipe:auto", "--threat", "linf:0.1,0.2"], "one radius to train against"),
+        (["--objective", "pgd", "--patience", "1", "--threat", "linf:0.1,0.2"], "one threat to train against"),
+        (["--objective", "pgd", "--threat", "linf:0.1", "--threat", "l2:1"], "but got linf:0.1, l2:1"),
+        (["--threat", "linf:0.1,0.2"], "'plain' trains against no threat, but got several: linf:0.1, linf:0.2"),
         (["--objective", "recipe:0"], "finite number above 0, but got 0.0"),
         (["--objective", "recipe", "--give-up", "-1"], "`give_up` to be a share in [0, 1], but got -1"),
         (["--objective", "recipe:0.5", "--give-up", "0.1"], "--give-up goes with `recipe` (without a weight)"),
@@ -124,7 +142,7 @@ def test_the_smooth_network_of_a_factory_is_loaded_as_it_was_trained(
         (["--objective", "recipe:auto", "--smooth"], "first train with `--smooth --objective plain`"),
         (["--activation", "tanh", "--smooth"], "Network has none"),
         (["--objective", "entropic:auto", "--tensorboard"], "leave out --tensorboard"),
-        (["--objective", "pgd", "--threat", "linf:0.1,0.2"], "one radius to train against, but got linf:0.1, linf:0.2"),
+        (["--objective", "pgd", "--threat", "linf:0.1,0.2"], "one threat to train against, but got linf:0.1, linf:0.2"),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_message(

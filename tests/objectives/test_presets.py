@@ -20,11 +20,12 @@ from retemper.objectives import (
 from retemper.threats import Linf
 
 THREAT = Linf(0.1)
+THREATS = [THREAT]
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_builds_and_trains(name: str) -> None:
-    chosen, objective = preset(name, THREAT)
+    chosen, objective = preset(name, THREATS)
     assert chosen is PRESETS[name]
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
@@ -51,12 +52,12 @@ def test_every_preset_builds_and_trains(name: str) -> None:
     ],
 )
 def test_a_preset_is_the_formula_that_its_name_and_weight_say(text: str, objective: Objective) -> None:
-    assert repr(preset(text, THREAT)[1]) == repr(objective)
+    assert repr(preset(text, THREATS)[1]) == repr(objective)
 
 
 def test_recipe_and_pgd_train_against_the_threat() -> None:
     assert [name for name, chosen in PRESETS.items() if chosen.against_threat] == ["recipe", "pgd"]
-    assert repr(preset("pgd", THREAT)[1]).startswith("PGDTraining(linf:0.1, CrossEntropy(), steps=10,")
+    assert repr(preset("pgd", THREATS)[1]).startswith("PGDTraining(linf:0.1, CrossEntropy(), steps=10,")
 
 
 def test_entropic_retraining_takes_its_layers() -> None:
@@ -66,36 +67,36 @@ def test_entropic_retraining_takes_its_layers() -> None:
 @pytest.mark.parametrize("text", ["entropy", "", ":0.1", "Plain", "entropic 0.05"])
 def test_an_unknown_name_is_an_error_that_lists_them(text: str) -> None:
     with pytest.raises(SettingError, match="plain, entropic, differential") as error:
-        preset(text, THREAT)
+        preset(text, THREATS)
     assert repr(text) in str(error.value)
 
 
 @pytest.mark.parametrize("weight", ["", "high", "0,1", "0.1:2"])
 def test_a_weight_that_is_no_number_is_an_error(weight: str) -> None:
     with pytest.raises(SettingError, match="entropic:WEIGHT with a number"):
-        preset(f"entropic:{weight}", THREAT)
+        preset(f"entropic:{weight}", THREATS)
 
 
 @pytest.mark.parametrize("weight", ["nan", "inf"])
 @pytest.mark.parametrize("name", ["entropic", "differential", "input-gradient", "recipe"])
 def test_a_weight_that_is_not_finite_is_an_error(name: str, weight: str) -> None:
     with pytest.raises(SettingError, match="finite number"):
-        preset(f"{name}:{weight}", THREAT)
+        preset(f"{name}:{weight}", THREATS)
 
 
 @pytest.mark.parametrize("name", ["plain", "differential-bare", "pgd"])
 def test_a_weight_for_an_objective_without_one_is_an_error(name: str) -> None:
     assert PRESETS[name].weight is None
     with pytest.raises(SettingError, match=f"'{name}' has no weight"):
-        preset(f"{name}:0.5", THREAT)
+        preset(f"{name}:0.5", THREATS)
 
 
 def test_mimicking_is_an_objective_for_those_who_have_the_profile() -> None:
     term = Mimic((("1", 0.7),))
     presets = PRESETS | {"mimic": mimicking(term)}
     for text, weight in (("mimic:3", 3), ("mimic", presets["mimic"].weight)):
-        chosen, objective = preset(text, THREAT, presets)
+        chosen, objective = preset(text, THREATS, presets)
         assert chosen is presets["mimic"]
         assert repr(objective) == repr(CrossEntropy() + weight * term)
     with pytest.raises(SettingError, match=r"out of plain, entropic, .* but got 'mimic'"):
-        preset("mimic", THREAT)
+        preset("mimic", THREATS)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from retemper.errors import SettingError
 from retemper.evaluation.adaptive import adaptive
-from retemper.objectives import LinearisedLoss, as_spec, from_spec, recipe
+from retemper.objectives import LinearisedLoss, OneOf, as_spec, from_spec, recipe
 from retemper.objectives.recipe import STEP, WARM_UP
 from retemper.threats import L2, Linf, Threat
 
@@ -50,6 +50,13 @@ def test_of_a_linear_network_for_two_classes_it_is_the_worst_loss_within_the_thr
     margins = (2 * labels - 1) * (scores[:, 1] - scores[:, 0])
     worst = F.softplus(-(margins - threat.radius * slope)).mean()
     torch.testing.assert_close(recipe(threat)(linear, inputs, labels), worst)
+
+
+def test_of_several_threats_each_step_meets_one() -> None:
+    assert recipe(THREATS, 0.5) == OneOf(tuple(recipe(threat, 0.5) for threat in THREATS))
+    assert recipe(THREATS[:1]) == recipe(THREATS[0])
+    with pytest.raises(SettingError, match="a threat for the recipe, or several"):
+        recipe([])
 
 
 @pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.5 * WARM_UP, 0.5), (WARM_UP, 1.0), (1.0, 1.0)])

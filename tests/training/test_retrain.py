@@ -32,6 +32,13 @@ def test_the_threat_is_that_of_the_recipe(network: Network, digits: Data) -> Non
     assert training.identity["objective"] == repr(recipe(L2(0.5)))
 
 
+def test_several_threats_are_those_of_the_recipe(network: Network, digits: Data) -> None:
+    threats = [Linf(0.1), L2(0.5)]
+    assert retrain(network, digits, threat=threats, **QUICK).identity["objective"] == repr(recipe(threats))
+    kept = retrain(network, digits, threat=threats, give_up=1.0, **QUICK)
+    assert kept.identity["objective"] == repr(recipe(threats))
+
+
 def test_smooth_swaps_activations_before_training(network: Network, digits: Data, tmp_path: Path) -> None:
     by_hand = copy.deepcopy(network)
     smooth(by_hand)

@@ -38,12 +38,12 @@ def train(
         typer.Option(help="Swap every ReLU for SiLU before training (with --from, too); `recipe` is made for it."),
     ] = False,
     threat: Annotated[
-        str,
+        list[str],
         typer.Option(
             help="What `recipe` and `pgd` train against, and `auto` and --patience choose by, such as `linf:8/255`; "
-            "for the latter two several radii, too."
+            "several radii as `linf:0.1,0.2`. May be repeated, but for `pgd`.",
         ),
-    ] = "linf:0.1",
+    ] = ["linf:0.1"],  # noqa: B006 - typer copies it
     give_up: Annotated[
         float | None,
         typer.Option(
@@ -104,7 +104,7 @@ def train(
     asked = Asked(
         network,
         loaded,
-        parse(threat),
+        [parsed for text in threat for parsed in parse(text)],
         out,
         presets,
         settings,

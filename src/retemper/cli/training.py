@@ -75,11 +75,15 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
     """Train on an objective as the command line spells it, and say what came out.
 
     Raises:
-        SettingError: an unknown objective, several radii, or a budget for what has none.
+        SettingError: an unknown objective, several threats for what trains against one or none, or a budget for what
+            has none.
     """
-    way, loss = preset(objective, asked.threats[0], asked.presets)
-    if asked.patience is None or way.against_threat:
-        _check_one_radius(asked.threats)
+    way, loss = preset(objective, asked.threats, asked.presets)
+    if asked.patience is None and not way.against_threat and len(asked.threats) > 1:
+        raise SettingError(
+            f"{objective!r} trains against no threat, but got several: {', '.join(map(str, asked.threats))}; leave out "
+            "--threat, or pass --patience to choose an epoch by them."
+        )
     within_budget = objective.strip() == RECIPE and asked.give_up is not None
     if asked.give_up is not None and asked.patience is None and not within_budget:
         raise SettingError(
@@ -94,7 +98,7 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
         asked.network,
         asked.data,
         None if within_budget else loss,
-        threat=asked.threats[0] if within_budget else None,
+        threat=asked.threats if within_budget else None,
         give_up=asked.give_up if within_budget else None,
         smooth=asked.smooth,
         out=asked.out,
@@ -120,23 +124,20 @@ def train_tuned(asked: Asked, name: str) -> None:
     """Train with several weights, keep the best network, and say what each weight reached.
 
     Raises:
-        SettingError: an unknown objective, one without a weight, several radii for one that trains against a threat, or
-            activations to swap.
+        SettingError: an unknown objective, one without a weight, or activations to swap.
     """
     if asked.smooth:
         raise SettingError(
             f"`{AUTO}` leaves the network as it was where no weight helps, but --smooth changes it; first train with "
             "`--smooth --objective plain`, then with `auto` --from there."
         )
-    chosen, _ = preset(name, asked.threats[0], asked.presets)
-    if chosen.against_threat:
-        _check_one_radius(asked.threats)
+    chosen, _ = preset(name, asked.threats, asked.presets)
     if chosen.weight is None:
         raise SettingError(f"The objective {name!r} has no weight to choose; write {name!r} without `:auto`.")
     tuned = tune(
         asked.network,
         asked.data,
-        lambda weight: chosen.build(asked.threats[0], weight),
+        lambda weight: chosen.build(asked.threats, weight),
         asked.threats,
         first=chosen.weight,
         give_up=GIVE_UP if asked.give_up is None else asked.give_up,
@@ -151,11 +152,6 @@ def train_tuned(asked: Asked, name: str) -> None:
     if tuned.weight == 0:
         console.print("No weight made the network more robust within the budget: it is as it was.")
     console.print(f"Written: {asked.out / 'model.safetensors'}")
-
-
-def _check_one_radius(threats: Sequence[Threat]) -> None:
-    if len(threats) != 1:
-        raise SettingError(f"Expected one radius to train against, but got {', '.join(map(str, threats))}.")
 
 
 def _table(tuned: Tuned) -> Table:

@@ -65,7 +65,7 @@ class Networks:
     def _train(self, objective: str, seed: int, folder: Path) -> tuple[nn.Module, float]:
         """The trained network, and the seconds that all steps on the way to it took."""
         comparison = self.comparison
-        way, loss = preset(objective, comparison.training_threat())
+        way, loss = preset(objective, [comparison.training_threat()])
         model = fresh(comparison.model, self.data, activation=comparison.activation, seed=seed)
         seconds = 0.0
         epochs = comparison.epochs + comparison.retrain_epochs

@@ -82,7 +82,7 @@ def _results(comparison: Comparison, data: Data, networks: list[Network]) -> Res
     threat = comparison.training_threat()
     objectives = {}
     for name in comparison.objectives:
-        way, loss = preset(name, threat)
+        way, loss = preset(name, [threat])
         objectives[name] = {"formula": repr(loss), "summary": way.summary, "retrains": way.retrains}
     attacks = plan(comparison.attacks, steps=comparison.steps, restarts=comparison.restarts, classes=len(data.classes))
     return Results(

@@ -81,7 +81,7 @@ class Comparison:
             raise SettingError(f"Expected different threats, but got {' '.join(threats)}.")
         self.training(seed=0, epochs=self.epochs)
         for objective in self.objectives:
-            preset(objective, self.training_threat())
+            preset(objective, [self.training_threat()])
         plan(self.attacks, steps=self.steps, restarts=self.restarts)
 
     def all_threats(self) -> list[Threat]:

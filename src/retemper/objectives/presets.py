@@ -1,6 +1,6 @@
 """The objectives by the names that the command line and a first-time user reach for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from retemper.activations import Layers
@@ -44,14 +44,14 @@ class Preset:
 
     Attributes:
         summary: one line for a newcomer.
-        build: the objective, for a threat and a weight, which those that have none pass over.
+        build: the objective, for threats and a weight, which those that have none pass over.
         weight: the default; None for an objective without one.
         retrains: it starts from a plainly trained network, and not from fresh weights.
-        against_threat: it trains for one radius of one threat.
+        against_threat: it trains against the threats.
     """
 
     summary: str
-    build: Callable[[Threat, float], Objective]
+    build: Callable[[Sequence[Threat], float], Objective]
     weight: float | None
     retrains: bool
     against_threat: bool = False
@@ -60,31 +60,31 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "plain": Preset(
         "cross-entropy on the data as it is",
-        lambda _threat, _weight: CrossEntropy(),
+        lambda _threats, _weight: CrossEntropy(),
         weight=None,
         retrains=True,
     ),
     "entropic": Preset(
         "cross-entropy plus the entropy of the activations (Sperl & Böttinger 2020)",
-        lambda _threat, weight: entropic_retraining(weight),
+        lambda _threats, weight: entropic_retraining(weight),
         weight=ENTROPIC_WEIGHT,
         retrains=True,
     ),
     "differential": Preset(
         "differences between points of different classes, with an input-gradient penalty (Nar et al. 2019 and ours)",
-        lambda _threat, weight: differential_training(weight),
+        lambda _threats, weight: differential_training(weight),
         weight=INPUT_GRADIENT_WEIGHT,
         retrains=False,
     ),
     "differential-bare": Preset(
         "the same without the penalty, as published",
-        lambda _threat, _weight: differential_training(input_gradient=0),
+        lambda _threats, _weight: differential_training(input_gradient=0),
         weight=None,
         retrains=False,
     ),
     "input-gradient": Preset(
         "cross-entropy with the penalty of `differential`: what the penalty does on its own",
-        lambda _threat, weight: CrossEntropy() + weight * InputGradient(),
+        lambda _threats, weight: CrossEntropy() + weight * InputGradient(),
         weight=INPUT_GRADIENT_WEIGHT,
         retrains=False,
     ),
@@ -97,7 +97,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "pgd": Preset(
         "adversarial training on ten-step PGD (Madry et al. 2018), the expensive peer",
-        lambda threat, _weight: PGDTraining(threat),
+        lambda threats, _weight: PGDTraining(_only(threats)),
         weight=None,
         retrains=False,
         against_threat=True,
@@ -109,22 +109,23 @@ def mimicking(term: Mimic) -> Preset:
     """Cross-entropy plus the distance from a robust network's profile: not in `PRESETS`, as it needs that network."""
     return Preset(
         "cross-entropy plus the distance from the profile of a robust network",
-        lambda _threat, weight: CrossEntropy() + weight * term,
+        lambda _threats, weight: CrossEntropy() + weight * term,
         weight=MIMIC_WEIGHT,
         retrains=True,
     )
 
 
-def preset(text: str, threat: Threat, presets: Mapping[str, Preset] = PRESETS) -> tuple[Preset, Objective]:
+def preset(text: str, threats: Sequence[Threat], presets: Mapping[str, Preset] = PRESETS) -> tuple[Preset, Objective]:
     """Read an objective as the command line spells it: a name, or a name and its weight as in `entropic:0.6`.
 
     Args:
         text: what it says.
-        threat: for objectives that train against one.
+        threats: for objectives that train against one or more.
         presets: by name.
 
     Raises:
-        SettingError: an unknown name, a weight that is no finite number, or one for an objective without.
+        SettingError: an unknown name, a weight that is no finite number, or one for an objective without; several
+            threats for an objective that trains against one.
     """
     name, colon, weight = text.strip().partition(":")
     if name not in presets:
@@ -136,4 +137,10 @@ def preset(text: str, threat: Threat, presets: Mapping[str, Preset] = PRESETS) -
         value = float(weight) if colon else chosen.weight or 0.0
     except ValueError:
         raise SettingError(f"Expected {name}:WEIGHT with a number as weight, but got {text!r}.") from None
-    return chosen, chosen.build(threat, value)
+    return chosen, chosen.build(threats, value)
+
+
+def _only(threats: Sequence[Threat]) -> Threat:
+    if len(threats) != 1:
+        raise SettingError(f"Expected one threat to train against, but got {', '.join(map(str, threats))}.")
+    return threats[0]

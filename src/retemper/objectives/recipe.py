@@ -1,9 +1,12 @@
 """The recipe: robustness within a threat, trained for without attacking."""
 
 import math
+from collections.abc import Sequence
+from typing import overload
 
 from retemper.errors import SettingError
 from retemper.objectives.linearised_loss import LinearisedLoss
+from retemper.objectives.one_of import OneOf
 from retemper.threats import Threat
 
 # The choices are ours. The share of the radius that an input moves for a derivative to be measured, and the share of
@@ -12,13 +15,18 @@ STEP = 0.25
 WARM_UP = 0.3
 
 
-def recipe(threat: Threat, weight: float = 1.0) -> LinearisedLoss:
+@overload
+def recipe(threat: Threat, weight: float = ...) -> LinearisedLoss: ...
+@overload
+def recipe(threat: Sequence[Threat], weight: float = ...) -> LinearisedLoss | OneOf: ...
+def recipe(threat: Threat | Sequence[Threat], weight: float = 1.0) -> LinearisedLoss | OneOf:
     """The cross-entropy of the threat's worst input, the network taken to be straight from the input to there.
 
     That is `LinearisedLoss` at the threat's radius: how the logits change along the steepest direction is measured over
     a small step, drawn out to the whole radius, and the loss is taken there. So nothing is to be tuned: the gradient is
     the network's own, on the data, and the radius is the threat's. A smaller weight asks for a smaller radius, and buys
-    clean accuracy with robustness.
+    clean accuracy with robustness. Of several threats each step meets one, drawn at random (`OneOf`): a step costs the
+    same.
 
     It is attack-free: inputs move by no more than `STEP` of the radius that is trained for, to measure a derivative,
     and none that has moved joins the training images. Smooth activations are meant to go with it, by
@@ -26,16 +34,23 @@ def recipe(threat: Threat, weight: float = 1.0) -> LinearisedLoss:
     them on ImageNet.
 
     Args:
-        threat: what to be robust within; its bounds play no part.
+        threat: what to be robust within, or several; bounds play no part.
         weight: times the radius.
 
     Raises:
-        SettingError: the weight is no finite number above 0.
+        SettingError: the weight is no finite number above 0, or there is no threat.
     """
     if not (math.isfinite(weight) and weight > 0):
         raise SettingError(
             f"Expected the weight of the recipe to be a finite number above 0, but got {weight}; plain training is "
             "CrossEntropy()."
         )
-    radius = weight * threat.radius
+    threats = [threat] if isinstance(threat, Threat) else list(threat)
+    if not threats:
+        raise SettingError("Expected a threat for the recipe, or several, such as Linf(8 / 255), but got none.")
+    losses = [_within(threat, weight * threat.radius) for threat in threats]
+    return losses[0] if len(losses) == 1 else OneOf(tuple(losses))
+
+
+def _within(threat: Threat, radius: float) -> LinearisedLoss:
     return LinearisedLoss(threat.dual, radius, step=STEP * radius, over=WARM_UP)

@@ -1,7 +1,7 @@
 """The recipe within a budget of clean accuracy: with the largest weight that keeps it."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def within_budget(
     train: Callable[..., Training],
     model: nn.Module,
     data: Data,
-    threat: Threat,
+    threat: Threat | Sequence[Threat],
     give_up: float,
     *,
     smooth: bool,

@@ -28,7 +28,7 @@ def retrain(
     data: Data,
     objective: Objective | None = None,
     *,
-    threat: Threat | None = None,
+    threat: Threat | Sequence[Threat] | None = None,
     give_up: float | None = None,
     smooth: bool = False,
     out: Path | str | None = None,
@@ -55,7 +55,7 @@ def retrain(
         model: any classifier; its modules' modes are as they were afterwards.
         data: with labels that fit the model's outputs.
         objective: such as `CrossEntropy() + 0.1 * ActivationEntropy()`; None for the recipe.
-        threat: what the recipe is to be robust within; None for Linf(8 / 255).
+        threat: what the recipe is to be robust within, or several; None for Linf(8 / 255).
         give_up: how much clean accuracy on validation images the recipe may lose against the model as it is given, a
             share in [0, 1]; None for as much as it takes. Against fresh weights, which know nothing yet, every budget
             holds.
@@ -99,7 +99,7 @@ def retrain(
         progress=progress,
         swapped=smooth,
     )
-    threat = threat or USUAL
+    threat = USUAL if threat is None else threat
     if give_up is not None:
         in_0_to_1(give_up=give_up)
         return within_budget(
