@@ -16,7 +16,7 @@ class Protocol:
         name: on the command line.
         data: as `retemper.load` takes it.
         model: a network by name.
-        threats: that networks are attacked at; all training aims at the first.
+        threats: that networks are attacked at; all rows but one train against the first alone.
         epochs: of every training.
         floor: the clean accuracy on validation images below which no way is chosen, if its row has one above.
         rows: that it has; empty for all.
@@ -62,7 +62,7 @@ PROTOCOLS = {
             (Linf(8 / 255), L2(0.5)),
             epochs=10,
             floor=0.57,
-            rows=("recipe", "plain", "pgd"),
+            rows=("recipe", "plain", "pgd", "recipe, every threat"),
             seeds=1,
             augmentation="flip",
         ),

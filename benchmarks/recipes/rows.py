@@ -36,6 +36,8 @@ from retemper.studies.ways import Way
 from retemper.threats import Linf
 
 RECIPE, PLAIN = "recipe", "plain"
+# Against all threats of a protocol; everything else is trained against the first.
+EVERY = "recipe, every threat"
 # What joins the recipe in the factorial design: its rows are trained from as many seeds as it.
 ADDED = ("recipe + entropic", "recipe, differential", "recipe, differential + entropic")
 # The recipe with one of its choices made otherwise, and what it would be without them: a penalty on the slope.
@@ -51,7 +53,7 @@ ABLATED = {
 RETRAINED = ("recipe, relu", "recipe, relu, from plain", "recipe, relu to silu, from plain")
 ADVERSARIAL = ("fgsm", "pgd", "trades")
 # The official AutoAttack is run on these: what is called robust, and what that is held against.
-OFFICIAL = (RECIPE, "input gradient", *ADVERSARIAL)
+OFFICIAL = (RECIPE, EVERY, "input gradient", *ADVERSARIAL)
 
 ENTROPY = ActivationEntropy(every=ENTROPIC_EVERY)
 SMOOTH, KINKED = "silu", "relu"
@@ -59,6 +61,7 @@ CURVATURE_STEP = 1.5  # in L2, of inputs in [0, 1]
 # What comes near to an attack, for the notes; what is said of the recipe holds for its rows with something added.
 NOTES = {
     RECIPE: f"moves inputs by {STEP:g} of the radius to measure a derivative",
+    EVERY: f"moves inputs by {STEP:g} of a radius to measure a derivative; trains for all threats, other rows for one",
     SLOPE: f"moves inputs by {STEP:g} of the radius to measure a derivative",
     "recipe, step of a half": "moves inputs by half the radius to measure a derivative",
     "recipe, step of the radius": "moves inputs by the radius: adversarial training in one step from the image itself",
@@ -72,7 +75,7 @@ NOTES = {
 def contest(protocol: Protocol) -> Contest:
     """All rows of a protocol, the recipe first, so that the others' gains are over it."""
     rivals = {row: ways for row, ways in _rivals(protocol).items() if row in protocol.rows or not protocol.rows}
-    repeated = (RECIPE, *ADDED, *((*ABLATED, SLOPE) if protocol.ablation else ()))
+    repeated = (RECIPE, EVERY, *ADDED, *((*ABLATED, SLOPE) if protocol.ablation else ()))
     once = tuple(row for row in rivals if row not in repeated)
     return Contest(
         protocol.data,
@@ -166,6 +169,8 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
         "pgd": ways("pgd", [PGDTraining(threat)], KINKED, SMOOTH),
         "trades": ways("trades", [TRADES(threat)], SMOOTH),
     }
+    if len(protocol.threats) > 1:
+        rows[EVERY] = ways("recipe-every", [recipe(protocol.threats)], SMOOTH)
     if isinstance(threat, Linf):  # the boxes are those of Linf
         rows["interval bounds"] = ways("bounds", [IntervalBounds(r * threat.radius) for r in (0.5, 1.0)], KINKED)
     if protocol.ablation:

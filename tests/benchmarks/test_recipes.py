@@ -70,11 +70,14 @@ def test_each_row_says_how_it_is_trained(protocol: Protocol) -> None:
     candidates = [way for row in asked.rivals.values() for way in row]
     assert len(candidates) == len({way.name for way in candidates})
     assert {way.settings["augmentation"] for way in candidates} == {protocol.augmentation}
-    assert not set(asked.once) & {rows.RECIPE, *rows.ADDED}
+    assert not set(asked.once) & {rows.RECIPE, rows.EVERY, *rows.ADDED}
     if protocol.rows:
         assert set(asked.rivals) == set(protocol.rows)
     else:
-        assert {*rows.OFFICIAL, *rows.ADDED, *rows.RETRAINED, *rows.NOTES} - {*rows.ABLATED} <= set(asked.rivals)
+        assert {*rows.OFFICIAL, *rows.ADDED, *rows.RETRAINED, *rows.NOTES} - {*rows.ABLATED, rows.EVERY} <= set(
+            asked.rivals
+        )
+        assert (rows.EVERY in asked.rivals) == (len(protocol.threats) > 1)
         assert ("interval bounds" in asked.rivals) == isinstance(protocol.threats[0], Linf)
     assert [row for row in rows.ABLATED if row in asked.rivals] == (list(rows.ABLATED) if protocol.ablation else [])
     assert (rows.SLOPE in asked.once) == (rows.SLOPE in asked.rivals and not protocol.ablation)
