@@ -3,9 +3,9 @@
 For each protocol (`digits`, `mnist-linf`, `mnist-l2`, `cifar10`, `cifar10-resnet`) every row's ways are trained from
 one seed, validation images choose among them, and the chosen one is attacked on the first 1,000 test images: APGD with
 cross-entropy and margin, 100 steps, 2 restarts, with alarms, and, where a row is called robust or held against one that
-is, the official AutoAttack on whatever still stands. The recipe and what is added to it have three seeds, the others
-one. On the digits each choice in the recipe is also made otherwise, from three seeds, too. Everything is kept under
-`runs/recipes`, with a plot of robust accuracy against cost; hours on two cores.
+is, the official AutoAttack on whatever still stands. The recipe, against one threat and against all, and what is added
+to it have three seeds, the others one. On the digits each choice in the recipe is also made otherwise, from as many.
+Everything is kept under `runs/recipes`, with a plot of robust accuracy against cost; hours on two cores.
 """
 
 from collections.abc import Sequence

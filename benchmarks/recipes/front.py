@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.recipes.measured import Row
 from benchmarks.recipes.protocols import in_file_names
-from benchmarks.recipes.rows import ADVERSARIAL, RECIPE
+from benchmarks.recipes.rows import ADVERSARIAL, EVERY, RECIPE
 from retemper.report.axes import share_axes
 from retemper.report.svg import drawing, to_svg
 
@@ -55,7 +55,7 @@ def plot(rows: Sequence[Row], threat: str) -> str:
 
 def _point(axes: "Axes", row: Row, threat: str, *, filled: bool) -> None:
     share = row.least(threat)
-    colour = _ADVERSARIAL if row.row in ADVERSARIAL else _RECIPE if row.row == RECIPE else _ATTACK_FREE
+    colour = _ADVERSARIAL if row.row in ADVERSARIAL else _RECIPE if row.row in (RECIPE, EVERY) else _ATTACK_FREE
     if row.alarms[threat]:
         colour = _RINGING
     axes.vlines(row.cost, *share.interval, color=colour, linewidth=1, alpha=0.7)
