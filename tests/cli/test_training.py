@@ -107,19 +107,10 @@ def test_the_smooth_network_of_a_factory_is_loaded_as_it_was_trained(
     assert accuracy(again, data.validation.batches(100)) == reached
 
 
-def test_the_recipe_is_trained_against_every_threat_that_is_named(tmp_path: Path) -> None:
-    words = [
-        *SMALL,
-        "--objective",
-        "recipe",
-        "--threat",
-        "linf:0.1",
-        "--threat",
-        "l2:0.5",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    result = CliRunner().invoke(command.app, words, catch_exceptions=False)
+@pytest.mark.parametrize("budget", [[], ["--give-up", "1"]])
+def test_the_recipe_is_trained_against_every_threat_that_is_named(tmp_path: Path, budget: list[str]) -> None:
+    words = [*SMALL, "--objective", "recipe", "--threat", "linf:0.1", "--threat", "l2:0.5", *budget]
+    result = CliRunner().invoke(command.app, [*words, "--out", str(tmp_path / "out")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     trained = json.loads((tmp_path / "out" / "training.json").read_text())["identity"]["objective"]
     assert trained == repr(recipe([Linf(0.1), L2(0.5)]))
