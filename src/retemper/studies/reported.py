@@ -38,7 +38,7 @@ class Experiment:
         seeds: of weights and order, from 0 on; PGD training and AutoAttack have the first alone.
         images: attacked, the first ones of validation and test.
         autoattack: run the official AutoAttack too.
-        adversarial: train with PGD too, to compare; it takes longer than all else together.
+        adversarial: train with PGD too, to compare; it takes longer than all other trainings.
 
     Raises:
         SettingError: a number below one, no network or no weight.

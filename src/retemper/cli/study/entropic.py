@@ -24,7 +24,7 @@ def entropic(
         bool, typer.Option(help="Run the official AutoAttack on the first seed; needs retemper[autoattack].")
     ] = True,
     pgd: Annotated[
-        bool, typer.Option(help="Train with PGD too, to compare; it takes longer than all else together.")
+        bool, typer.Option(help="Train with PGD too, to compare; it takes longer than all other trainings.")
     ] = True,
     out: Annotated[Path, study_options.folder("networks and outcome.json")] = Path("runs/study-entropic"),
     progress: options.Progress = True,
