@@ -1,6 +1,6 @@
 """What bf16 and channels-last gain: the plain step in each precision, against plain fp32.
 
-The entropic paper's network, batch 128, 3x32x32. bf16 pays where the processor has matrix units for it (AMX).
+The entropic paper's network, batch 128, 3x32x32. bf16 pays where the processor multiplies in it (AMX, AVX512_BF16).
 """
 
 from benchmarks.figures import Figure, paired_ratio

@@ -22,6 +22,13 @@ def test_auto_is_bf16_where_it_pays(
     assert precision.resolve("auto", CPU, shape) == expected
 
 
+@pytest.mark.parametrize(("amx", "avx512"), [(True, False), (False, True), (False, False)])
+def test_either_kind_of_instructions_for_bf16_will_do(amx: bool, avx512: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    assert precision.resolve("auto", CPU, (3, 32, 32)) == ("bf16" if amx or avx512 else "fp32")
+
+
 @pytest.mark.parametrize("asked", ["fp32", "bf16"])
 def test_what_is_asked_for_is_taken(asked: str) -> None:
     assert precision.resolve(asked, CPU, (3, 32, 32)) == asked
