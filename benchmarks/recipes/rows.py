@@ -43,8 +43,8 @@ ADDED = ("recipe + entropic", "recipe, differential", "recipe, differential + en
 # The recipe with one of its choices made otherwise, and what it would be without them: a penalty on the slope.
 SLOPE = "input gradient, measured"
 ABLATED = {
-    "recipe, radius at once": {"over": 0.0},
-    "recipe, radius grows to the end": {"over": 1.0},
+    "recipe, radius at once": {"warmup": 0.0},
+    "recipe, radius grows to the end": {"warmup": 1.0},
     "recipe, step of a sixteenth": {"step": 1 / 16},
     "recipe, step of a half": {"step": 1 / 2},
     "recipe, step of the radius": {"step": 1.0},
@@ -179,6 +179,6 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
     return rows
 
 
-def _otherwise(term: LinearisedLoss, *, step: float = STEP, over: float = WARM_UP) -> LinearisedLoss:
+def _otherwise(term: LinearisedLoss, *, step: float = STEP, warmup: float = WARM_UP) -> LinearisedLoss:
     """With another step, a share of the radius, or another warm-up."""
-    return replace(term, step=step * term.radius, over=over)
+    return replace(term, step=step * term.radius, warmup=warmup)

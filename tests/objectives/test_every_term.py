@@ -67,7 +67,7 @@ OBJECTIVES = [
     CrossEntropy() + 0.05 * InputGradient("loss", "l1", squared=False),
     CrossEntropy() + 0.01 * WarmUp(InputGradient("loss", "l1"), 0.5),
     CrossEntropy() + 0.05 * InputGradient("loss", "l1", squared=False, step=2 / 255, every=2),
-    1 * LinearisedLoss("l1", 0.05, step=0.01, over=0.5),
+    1 * LinearisedLoss("l1", 0.05, step=0.01, warmup=0.5),
     CrossEntropy() + 0.001 * Jacobian(),
     CrossEntropy() + 0.1 * Curvature(0.3),
     LabelSmoothing(0.1) + 0.001 * LogitSqueezing(),

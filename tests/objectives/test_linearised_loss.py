@@ -146,7 +146,7 @@ def test_running_statistics_see_the_images_alone() -> None:
 
 def test_the_radius_grows_over_its_share_of_the_training(network: Network, batch: Batch) -> None:
     model, (inputs, labels) = network(3), batch(3)
-    growing = LinearisedLoss("l2", 0.4, 0.1, over=0.2)
+    growing = LinearisedLoss("l2", 0.4, 0.1, warmup=0.2)
     for progress, radius in ((0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.9, 0.4)):
         found = growing.compute(model, inputs, labels, progress=progress).total
         torch.testing.assert_close(found, LinearisedLoss("l2", radius, 0.1)(model, inputs, labels))
@@ -154,7 +154,7 @@ def test_the_radius_grows_over_its_share_of_the_training(network: Network, batch
 
 
 def test_it_comes_back_from_its_spec_with_all_of_its_radius() -> None:
-    spec = as_spec(2 * LinearisedLoss("l2", 0.4, 0.1, over=0.2, loss="differential"))
+    spec = as_spec(2 * LinearisedLoss("l2", 0.4, 0.1, warmup=0.2, loss="differential"))
     assert spec is not None
     assert from_spec(spec).terms == ((2.0, LinearisedLoss("l2", 0.4, 0.1, loss="differential")),)
 
@@ -179,7 +179,7 @@ def test_the_pair_loss_leaves_biases_to_be_set(digits: Split) -> None:
         ({"radius": 0.0}, "`radius` to be a positive finite number, but got 0.0"),
         ({"step": -0.1}, "`step` to be a positive finite number, but got -0.1"),
         ({"step": math.nan}, "`step` to be a positive finite number, but got nan"),
-        ({"over": 1.5}, "`over` to be a share in \\[0, 1\\], but got 1.5"),
+        ({"warmup": 1.5}, "`warmup` to be a share in \\[0, 1\\], but got 1.5"),
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, Any], named: str) -> None:

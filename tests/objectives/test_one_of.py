@@ -65,7 +65,7 @@ def test_it_needs_what_any_of_them_needs() -> None:
 
 
 def test_at_the_end_of_a_training_all_are_warmed_up() -> None:
-    slow = OneOf((WarmUp(InputGradient(), 0.5), LinearisedLoss("l2", 0.5, 0.1, over=0.3)))
+    slow = OneOf((WarmUp(InputGradient(), 0.5), LinearisedLoss("l2", 0.5, 0.1, warmup=0.3)))
     assert slow.warmed == OneOf((InputGradient(), LinearisedLoss("l2", 0.5, 0.1)))
 
 

@@ -46,19 +46,19 @@ class LinearisedLoss(Term):
         norm: the dual of the threat's (`threat.dual`): "l1" for Linf, "l2" for L2.
         radius: r, in the threat's norm.
         step: h, in the threat's norm.
-        over: the share of the training's steps over which r rises from 0 in a straight line; 0 for all of r at once,
+        warmup: the share of the training's steps over which r rises from 0 in a straight line; 0 for all of r at once,
             as it is outside of `retrain`, where nobody says how far the training is.
         loss: "cross-entropy", or "differential" for `Differential` at those logits.
 
     Raises:
-        SettingError: `norm` or `loss` is something else, `radius` or `step` is no positive finite number, or `over` is
-            outside [0, 1].
+        SettingError: `norm` or `loss` is something else, `radius` or `step` is no positive finite number, or `warmup`
+            is outside [0, 1].
     """
 
     norm: Literal["l1", "l2"]
     radius: float
     step: float
-    over: float = 0.0
+    warmup: float = 0.0
     loss: Literal["cross-entropy", "differential"] = "cross-entropy"
 
     name = "linearised-loss"
@@ -72,16 +72,16 @@ class LinearisedLoss(Term):
         for name, value in (("radius", self.radius), ("step", self.step)):
             if not (math.isfinite(value) and value > 0):
                 raise SettingError(f"Expected `{name}` to be a positive finite number, but got {value}.")
-        in_0_to_1(over=self.over)
+        in_0_to_1(warmup=self.warmup)
 
     @property
     def warmed(self) -> Term:
         """The term with all of its radius."""
-        return replace(self, over=0.0)
+        return replace(self, warmup=0.0)
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The mean over the batch."""
-        share = risen(forward.progress, self.over)
+        share = risen(forward.progress, self.warmup)
         direction = STEEPEST[self.norm](forward.input_gradient("loss", differentiable=False))
         change = moved(forward, self.step * direction).logits - forward.logits
         ahead = forward.with_logits(torch.add(forward.logits, change, alpha=share * self.radius / self.step))

@@ -53,4 +53,4 @@ def recipe(threat: Threat | Sequence[Threat], weight: float = 1.0) -> Linearised
 
 
 def _within(threat: Threat, radius: float) -> LinearisedLoss:
-    return LinearisedLoss(threat.dual, radius, step=STEP * radius, over=WARM_UP)
+    return LinearisedLoss(threat.dual, radius, step=STEP * radius, warmup=WARM_UP)

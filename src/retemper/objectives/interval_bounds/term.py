@@ -12,6 +12,7 @@ from retemper.objectives.base import Term
 from retemper.objectives.forward import ForwardPass
 from retemper.objectives.interval_bounds.boxes import Box
 from retemper.objectives.interval_bounds.margins import worst_margins
+from retemper.objectives.warm_up import risen
 from retemper.threats import Linf
 
 
@@ -58,7 +59,7 @@ class IntervalBounds(Term):
         """Both cross-entropies, mixed as far as the training is."""
         if forward.inputs.device.type == "cpu":  # an accelerator would have to be waited for at each batch
             Linf(self.radius, self.bounds).check_inputs(forward.inputs)
-        progress = 1.0 if forward.progress >= self.warmup else forward.progress / self.warmup
+        progress = risen(forward.progress, self.warmup)
         share, radius = progress * (1 - self.kappa), progress * self.radius
         with torch.autocast(forward.inputs.device.type, enabled=False):
             box = Box(*((forward.inputs + end).clamp(*self.bounds) for end in (-radius, radius)))
