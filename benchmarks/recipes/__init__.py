@@ -10,7 +10,8 @@ Everything is kept under `runs/recipes`, with a plot of robust accuracy against 
 
 from collections.abc import Sequence
 
-from benchmarks.recipes.front import front, plot
+from benchmarks.recipes.front import front
+from benchmarks.recipes.front_plot import plot
 from benchmarks.recipes.measured import FOLDER, Row, measure
 from benchmarks.recipes.protocols import PROTOCOLS, in_file_names
 from retemper.errors import SettingError

@@ -1,14 +1,18 @@
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import recipes
 from benchmarks.recipes import measured, rows
-from benchmarks.recipes.front import front, plot
+from benchmarks.recipes.front import front
+from benchmarks.recipes.front_plot import plot, spread
 from benchmarks.recipes.measured import Row
 from benchmarks.recipes.protocols import PROTOCOLS, Protocol
 from retemper.data import Split, load
@@ -60,6 +64,18 @@ def test_the_front_is_what_nothing_trusted_beats_in_both() -> None:
     drawn = plot(found, "linf:0.1")
     for each in found:
         assert f">{each.row}<" in drawn
+
+
+@given(st.lists(st.floats(-0.1, 1.1), min_size=1, max_size=29))
+def test_names_are_spread_so_that_none_runs_into_another(wanted: list[float]) -> None:
+    gap = 0.95 / len(wanted)
+    places = spread(sorted(wanted), gap)
+    assert all(place + 1e-9 >= 0 and place <= 1 for place in places)
+    assert all(after - before >= gap - 1e-9 for before, after in pairwise(places))
+
+
+def test_names_that_have_room_stay_where_they_are() -> None:
+    assert spread([0.1, 0.5, 0.9], 0.2) == [0.1, 0.5, 0.9]
 
 
 @pytest.mark.parametrize("protocol", [*PROTOCOLS.values(), TINY], ids=lambda protocol: protocol.name)
