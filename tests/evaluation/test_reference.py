@@ -300,3 +300,17 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SettingError, match=r"pip install 'retemper\[autoattack\]'"):
         autoattack(linear(2, 4), answered(linear(2, 4), torch.rand(5, 4)), Linf(0.1))
+
+
+@pytest.mark.parametrize(("side", "wide"), [(16, True), (8, False)])
+def test_weights_are_channels_last_where_that_pays(side: int, wide: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * (side - 2) ** 2, 4))
+    split = answered(model, torch.rand(2, 2, side, side))
+    seen = []
+    model[0].register_forward_pre_hook(
+        lambda layer, _inputs: seen.append(layer.weight.is_contiguous(memory_format=torch.channels_last))
+    )
+    autoattack(model, split, Linf(0.01))
+    assert seen[-1] == wide
+    assert model[0].weight.is_contiguous()

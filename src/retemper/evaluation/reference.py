@@ -18,6 +18,7 @@ from retemper.evaluation.official import Part
 from retemper.evaluation.passes import Counted
 from retemper.models import predict
 from retemper.models.inference import device_of
+from retemper.models.layout import channels_last, channels_last_pays
 from retemper.threats import Threat
 
 
@@ -87,7 +88,8 @@ def autoattack(
     """Run the official AutoAttack (Croce & Hein 2020, 2003.01690) on every image of a split.
 
     Nothing in it is changed but the number of target classes, which it would take to be nine with any model.
-    It works in float32; a model in float64 is asked in float64.
+    It works in float32; a model in float64 is asked in float64. Weights are channels-last where that pays, as in
+    `evaluate`.
 
     Args:
         model: on any device; modes, gradients and global random numbers are as they were afterwards.
@@ -118,7 +120,7 @@ def autoattack(
 
     counted = Counted(model)
     started = time.perf_counter()
-    with official.undisturbed(model):
+    with official.undisturbed(model), channels_last(model, wanted=channels_last_pays(inputs.shape[1:])):
         run = official.Run(package, counted, inputs, threat, chosen, classes, seed)
         try:
             standing = run(inputs, labels, batch_size)
