@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -47,3 +49,21 @@ def answered(model: nn.Module, inputs: Tensor, wrong: int) -> Small:
     labels = outputs.argmax(1)
     labels[:wrong] = outputs[:wrong].argmin(1)
     return Small(model, Split(inputs, labels), wrong)
+
+
+@pytest.fixture(scope="module")
+def shorter() -> Iterator[tuple[int, int]]:
+    """The official AutoAttack with so many steps and queries alone: in full it takes half a minute a test."""
+    from pyautoattack import AutoAttack
+
+    steps, queries = 20, 100
+    ordinary = AutoAttack.run_standard_evaluation
+
+    def run(self: Any, *arguments: Any, **options: Any) -> Any:
+        self.square.n_queries = queries
+        self.apgd.n_iter = self.apgd_targeted.n_iter = self.fab.n_iter = steps
+        return ordinary(self, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AutoAttack, "run_standard_evaluation", run)
+        yield steps, queries
