@@ -79,7 +79,6 @@ def test_a_recipe_of_another_weight_trains_once_and_without_a_budget(tmp_path: P
     identity = json.loads((tmp_path / "training.json").read_text())["identity"]
     assert identity["objective"] == repr(recipe(Linf(0.1), 0.5))
     assert "give_up" not in identity
-    assert "smooth" not in identity
 
 
 def test_the_weight_of_the_recipe_can_be_chosen_too(plain: Path, tmp_path: Path) -> None:

@@ -194,6 +194,11 @@ def other_weights(small: Any) -> dict[str, Any]:
     return {}
 
 
+def other_activation(small: Any) -> dict[str, Any]:
+    small.model[2] = nn.Sigmoid()
+    return {}
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -205,8 +210,9 @@ def other_weights(small: Any) -> dict[str, Any]:
         (lambda _small: {"attacks": plan(["fgsm", "pgd-ce", "apgd-targeted"], steps=5, classes=5)}, "attacks"),
         (lambda _small: {"surrogate": nn.Linear(9, 5)}, "surrogate, attacks"),
         (other_weights, "weights"),
+        (other_activation, "architecture"),
     ],
-    ids=["seed", "batch_size", "curve", "alarms", "fewer attacks", "more steps", "surrogate", "weights"],
+    ids=["seed", "batch_size", "curve", "alarms", "fewer attacks", "more steps", "surrogate", "weights", "activation"],
 )
 def test_another_evaluation_in_the_same_folder_is_refused_by_name(
     small: Any, tmp_path: Path, change: Callable[[Any], dict[str, Any]], words: str

@@ -54,7 +54,7 @@ def test_smooth_swaps_activations_before_training(network: Network, digits: Data
 def test_a_run_with_swapped_activations_is_another_run(network: Network, digits: Data, tmp_path: Path) -> None:
     other = copy.deepcopy(network)
     retrain(network, digits, CrossEntropy(), out=tmp_path, **QUICK)
-    with pytest.raises(CheckpointError, match="differs in smooth"):
+    with pytest.raises(CheckpointError, match="differs in architecture"):
         retrain(other, digits, CrossEntropy(), smooth=True, out=tmp_path, **QUICK)
 
 

@@ -24,7 +24,7 @@ from retemper.evaluation.processes import Processes
 from retemper.evaluation.randomised import DRAWS, is_random
 from retemper.evaluation.search import Broken, grouped
 from retemper.models import logits
-from retemper.models.hashing import weights_hash
+from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.models.inference import device_of, evaluation_mode
 from retemper.models.layout import channels_last, channels_last_pays
 from retemper.models.parametrised import is_parametrised, materialised
@@ -111,7 +111,8 @@ def evaluate(
     closest = Attack("fmn", f"{CLOSEST_STEPS} steps", partial(fmn, steps=CLOSEST_STEPS)) if curve else None
     identity = {
         "weights": weights_hash(model),
-        "surrogate": weights_hash(surrogate) if surrogate is not None else None,
+        "architecture": architecture_hash(model),
+        "surrogate": [weights_hash(surrogate), architecture_hash(surrogate)] if surrogate is not None else None,
         "objective": repr(objective),
         "data": content_hash([split.inputs, split.labels], []),
         "threats": [[str(threat), threat.bounds] for threat in threats],

@@ -97,7 +97,6 @@ def retrain(
         stopping=stopping,
         trackers=trackers,
         progress=progress,
-        swapped=smooth,
     )
     threat = USUAL if threat is None else threat
     if give_up is not None:

@@ -11,7 +11,7 @@ from torch import nn
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.models import accuracy
-from retemper.models.hashing import weights_hash
+from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.models.layout import channels_last, channels_last_pays
 from retemper.objectives import Objective
 from retemper.progress import progress_line
@@ -39,12 +39,8 @@ def train(
     trackers: Sequence[str],
     progress: bool,
     label: str,
-    swapped: bool,
 ) -> Training:
-    """One training on one objective: what `retrain` says of it, and raises.
-
-    `swapped` says that the model's activations were swapped for it, so that its run is another one than without.
-    """
+    """One training on one objective: what `retrain` says of it, and raises."""
     folder = Path(out) if out is not None else None
     accelerator = _accelerator(trackers, folder)
     model.to(accelerator.device)
@@ -55,11 +51,10 @@ def train(
         "settings": chosen.as_dict() | {"precision": precision},
         "data": data.fingerprint(),
         "start": weights_hash(model),
+        "architecture": architecture_hash(model),
     }
     if stopping is not None:
         identity["stopping"] = stopping.identity
-    if swapped:
-        identity["smooth"] = True
     if folder is not None and resume and (ended := finished(folder, identity, model)) is not None:
         return ended
     checkpoints = Checkpoints(folder / "checkpoints", identity) if folder is not None else None
