@@ -21,7 +21,7 @@ from retemper.files import read_json
 from retemper.intervals import Interval
 from retemper.objectives import CrossEntropy, LinearisedLoss, recipe
 from retemper.report.results import Share
-from retemper.studies import ways
+from retemper.studies import attacking
 from retemper.studies.ways import Way
 from retemper.threats import L2, Linf, Threat
 from retemper.training import fresh
@@ -141,7 +141,7 @@ def test_a_protocol_is_trained_attacked_and_read_back(tmp_path: Path, monkeypatc
     }
     monkeypatch.setattr(rows, "_rivals", lambda _protocol: few)
     monkeypatch.setattr(rows, "IMAGES", 30)
-    monkeypatch.setattr(ways, "STEPS", 3)
+    monkeypatch.setattr(attacking, "STEPS", 3)
     monkeypatch.setattr(measured, "autoattack", breaks_all_but_the_first)
     monkeypatch.setattr(measured, "FOLDER", tmp_path)
     monkeypatch.setattr(recipes, "FOLDER", tmp_path)

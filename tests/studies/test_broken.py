@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from retemper.errors import SettingError
+from retemper.studies.attacking import Attacked
 from retemper.studies.broken import Experiment, Network, Outcome, table
-from retemper.studies.ways import Attacked, Trial
+from retemper.studies.ways import Trial
 from retemper.threats import L2, Linf
 
 INFINITE = float("inf")

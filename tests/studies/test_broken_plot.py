@@ -1,8 +1,8 @@
 import numpy as np
 
+from retemper.studies.attacking import Attacked
 from retemper.studies.broken import Experiment, Network, Outcome
 from retemper.studies.broken_plot import broken_figures
-from retemper.studies.ways import Attacked
 from retemper.threats import L2
 
 

@@ -8,8 +8,8 @@ import pytest
 from retemper.errors import SettingError
 from retemper.evaluation.intervals import paired_difference
 from retemper.objectives import CrossEntropy, Differential
+from retemper.studies import attacking, ways
 from retemper.studies import contest as contest_module
-from retemper.studies import ways
 from retemper.studies.contest import Contest, Network, Result, run
 from retemper.studies.ways import Way
 from retemper.threats import L2, Linf
@@ -36,7 +36,7 @@ def contest(**changes: object) -> Contest:
 def test_rivals_are_tuned_where_there_is_a_choice_then_trained_attacked_and_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ways, "STEPS", 3)
+    monkeypatch.setattr(attacking, "STEPS", 3)
     result = run(contest(), tmp_path, progress=False)
     assert result.chosen == {"cross-entropy": "plain", "differential": "pairs"}
     assert [trial.way for trial in result.trials] == ["slow", "plain", "pairs"]
@@ -67,7 +67,7 @@ def test_rivals_are_tuned_where_there_is_a_choice_then_trained_attacked_and_read
 
 
 def test_processes_that_share_the_rivals_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "STEPS", 3)
+    monkeypatch.setattr(attacking, "STEPS", 3)
     alone = run(contest(seeds=1), tmp_path / "alone", progress=False)
     for part, rival in enumerate(("cross-entropy", "differential")):
         half = run(contest(seeds=1), tmp_path / "shared", part=part, parts=2, progress=False)
@@ -103,11 +103,11 @@ def test_others_give_up_no_more_clean_accuracy_than_is_allowed(
         return SimpleNamespace(clean=np.array([clean]), robustness=[SimpleNamespace(accuracy=robust)])
 
     monkeypatch.setattr(Way, "train", lambda *_arguments, **_settings: (None, SimpleNamespace(seconds=1.0)))
-    monkeypatch.setattr(ways, "evaluate", found)
+    monkeypatch.setattr(ways, "tried", found)
     monkeypatch.setattr(ways, "WITHIN", 0.03)
     stands = SimpleNamespace(standing=np.ones(20, bool), ringing=())
     tested = SimpleNamespace(clean=np.ones(20, bool), robustness=[stands])
-    monkeypatch.setattr(contest_module, "evaluate", lambda *_arguments, **_settings: tested)
+    monkeypatch.setattr(contest_module, "measured", lambda *_arguments, **_settings: tested)
     rivals = {
         "first": [Way("plain", CrossEntropy(), "mlp")],
         "other": [Way(name, CrossEntropy(), "mlp") for name in ("clean", "robust", "poor")],

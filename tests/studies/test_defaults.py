@@ -12,7 +12,7 @@ from retemper.evaluation import Evaluation, evaluate
 from retemper.evaluation.alarms import Alarm
 from retemper.models.hashing import weights_hash
 from retemper.objectives.presets import ENTROPIC_WEIGHT
-from retemper.studies import defaults, ways
+from retemper.studies import attacking, defaults
 from retemper.studies.cells import AUTO, DEFAULT, PGD, PLAIN
 from retemper.studies.defaults import TASKS, Study, Task, run
 from retemper.threats import L2, Linf
@@ -25,18 +25,20 @@ STUDY = Study(("digits",), ("mlp",), seeds=2, images=20)
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "STEPS", 2)
-    monkeypatch.setattr(ways, "RESTARTS", 1)
+    monkeypatch.setattr(attacking, "STEPS", 2)
+    monkeypatch.setattr(attacking, "RESTARTS", 1)
     monkeypatch.setitem(TASKS, "digits", Task(THREATS, base_epochs=2, epochs=1))
     monkeypatch.setattr(defaults, "tune", partial(tune, tries=2, images=20))
 
-    def quickly(*arguments: Any, alarms: bool = True, **settings: Any) -> Evaluation:
-        assert alarms  # they are asked for, but take seconds a network
-        found = evaluate(*arguments, alarms=False, **settings)
+    monkeypatch.setattr(attacking, "evaluate", partial(evaluate, alarms=False))  # they take seconds a network
+    attack = defaults.measured
+
+    def quickly(*arguments: Any, **settings: Any) -> Evaluation:
+        found = attack(*arguments, **settings)
         first, second = found.robustness
         return replace(found, robustness=(replace(first, alarms=(RINGING,)), second))
 
-    monkeypatch.setattr(defaults, "evaluate", quickly)
+    monkeypatch.setattr(defaults, "measured", quickly)
 
 
 def without_times(value: Any) -> Any:
@@ -90,7 +92,7 @@ def test_every_way_starts_from_one_network_and_a_killed_run_goes_on(
     assert written == json.loads(json.dumps(found.as_json()))
     assert written["tasks"]["digits"]["threats"] == ["linf:0.05", "l2:0.3"]
 
-    attack, calls = defaults.evaluate, iter(range(100))
+    attack, calls = defaults.measured, iter(range(100))
 
     def killed(*arguments: Any, **settings: Any) -> Evaluation:
         if next(calls) == 2:  # auto is trained, and was to be attacked
@@ -98,7 +100,7 @@ def test_every_way_starts_from_one_network_and_a_killed_run_goes_on(
         return attack(*arguments, **settings)
 
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(defaults, "evaluate", killed)
+        interrupted.setattr(defaults, "measured", killed)
         with pytest.raises(KeyboardInterrupt):
             run(STUDY, tmp_path / "killed", progress=False)
     folder = tmp_path / "killed" / "digits"

@@ -7,7 +7,7 @@ import torch
 
 from retemper.errors import SettingError
 from retemper.objectives import Differential
-from retemper.studies import differential, ways
+from retemper.studies import attacking, differential
 from retemper.studies.broken import Experiment
 from retemper.studies.differential import LOSSES, candidates, run
 from retemper.threats import L2
@@ -26,7 +26,7 @@ TINY = Experiment(
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "STEPS", 5)
+    monkeypatch.setattr(attacking, "STEPS", 5)
     monkeypatch.setattr(differential, "OPTIMISERS", (("adam", 1e-3), ("sgd", 0.05)))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from retemper.data import Split
-from retemper.studies import entropic, ways
+from retemper.studies import attacking, entropic
 from retemper.studies.entropic import run
 from retemper.studies.looks import Seen
 from retemper.studies.reported import REPORTED, Experiment
@@ -22,7 +22,7 @@ TINY = Experiment(
 
 
 def test_everything_is_trained_looked_at_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "TRIED_STEPS", 2)
+    monkeypatch.setattr(attacking, "TRIED_STEPS", 2)
     attacked = []
 
     def stub(_network: object, split: Split, _threat: object, out: Path) -> list[Seen]:

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 from retemper.errors import SettingError
 from retemper.information import QUANTITIES, LayerProfile
 from retemper.objectives import PGDTraining
-from retemper.studies import ways
+from retemper.studies import attacking
 from retemper.studies.information import FIRST, LAST, MEAN, Found, Measured, Study, run
 from retemper.threats import L2, Linf
 
@@ -37,7 +37,7 @@ def network(model: str, seed: int, robust: float, *active: float) -> Measured:
 def test_every_way_of_every_network_is_trained_attacked_profiled_and_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ways, "TRIED_STEPS", 3)
+    monkeypatch.setattr(attacking, "TRIED_STEPS", 3)
     found = run(STUDY, tmp_path, progress=False)
     assert [one.way for one in found.networks] == ["mlp-plain", "mlp-entropic-0.05", "mlp-pgd-0.02", "mlp-pgd-0.1"]
     for one in found.networks:

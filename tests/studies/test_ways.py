@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from retemper.data import load
-from retemper.evaluation import evaluate
 from retemper.models import load as load_model
 from retemper.models.hashing import weights_hash
 from retemper.models.silu import SiLU
 from retemper.objectives import CrossEntropy
 from retemper.studies import ways
-from retemper.studies.ways import Way, attacked, tuned
+from retemper.studies.ways import Way, tuned
 from retemper.threats import L2
 
 
@@ -27,7 +26,7 @@ def test_the_most_robust_way_is_chosen_among_those_that_answer_about_as_well(
         clean, robust = reached[name]
         return SimpleNamespace(clean=np.array([clean]), robustness=[SimpleNamespace(accuracy=robust)])
 
-    monkeypatch.setattr(ways, "evaluate", found)
+    monkeypatch.setattr(ways, "tried", found)
     candidates = [Way(name, CrossEntropy(), "mlp") for name in reached]
     digits = load("digits")
 
@@ -84,24 +83,3 @@ def test_a_way_may_have_epochs_of_its_own(tmp_path: Path) -> None:
     way = Way("short", CrossEntropy(), "mlp", epochs=1)
     _, training = way.train(data, tmp_path / "short-0", epochs=3, seed=0, progress=False)
     assert len(training.history) == 1
-
-
-def test_what_is_attacked_is_known_at_every_radius(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "STEPS", 5)
-    data = load("digits", classes=("3", "8"))
-    model, _ = Way("plain", CrossEntropy(), "mlp").train(data, tmp_path / "way", epochs=3, seed=0, progress=False)
-    threats = [L2(0.2), L2(0.8)]
-    found = attacked(model, data.test, threats, tmp_path / "test", progress=False, label="test")
-    again = evaluate(
-        model,
-        data.test,
-        threats,
-        attacks=ways.plan(ways.ATTACKS, steps=5, restarts=2),
-        curve=True,
-        alarms=False,
-        progress=False,
-    )
-    assert (found.distances == 0).tolist() == (~found.clean).tolist()
-    for threat, robustness in zip(threats, again.robustness, strict=True):
-        assert (found.distances > threat.radius).tolist() == robustness.standing.tolist()
-    assert found.broken(0.8).mean() > 0

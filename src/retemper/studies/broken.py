@@ -10,7 +10,8 @@ from retemper.checks import at_least_one
 from retemper.environment import describe
 from retemper.errors import SettingError
 from retemper.evaluation.intervals import Interval, paired_difference
-from retemper.studies.ways import Attacked, Trial
+from retemper.studies.attacking import Attacked
+from retemper.studies.ways import Trial
 from retemper.threats import L2, Threat
 
 SPLITS = ("train", "test")

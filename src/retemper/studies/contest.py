@@ -12,11 +12,10 @@ from retemper.checks import at_least_one
 from retemper.data import Data, load
 from retemper.environment import describe
 from retemper.errors import SettingError
-from retemper.evaluation import evaluate, plan
 from retemper.evaluation.intervals import Interval, paired_difference
 from retemper.files import write_json
-from retemper.studies import ways
-from retemper.studies.ways import ATTACKS, Trial, Way, tuned
+from retemper.studies.attacking import measured
+from retemper.studies.ways import Trial, Way, tuned
 from retemper.threats import Threat
 
 
@@ -247,15 +246,8 @@ def run(contest: Contest, out: Path | str, *, part: int = 0, parts: int = 1, pro
 def _network(contest: Contest, rival: str, way: Way, data: Data, folder: Path, seed: int, *, progress: bool) -> Network:
     place = folder / f"{way.name}-{seed}"
     model, training = way.train(data, place, epochs=contest.epochs, seed=seed, progress=progress)
-    found = evaluate(
-        model,
-        data.test.take(contest.images),
-        contest.threats,
-        attacks=plan(ATTACKS, steps=ways.STEPS, restarts=ways.RESTARTS),
-        out=place / "test",
-        progress=progress,
-        label=f"{rival}, seed {seed}",
-    )
+    images, label = data.test.take(contest.images), f"{rival}, seed {seed}"
+    found = measured(model, images, contest.threats, place / "test", progress=progress, label=label)
     return Network(
         rival,
         seed,

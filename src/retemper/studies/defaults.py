@@ -10,13 +10,11 @@ from retemper.checks import at_least_one
 from retemper.data import Data, load
 from retemper.environment import describe
 from retemper.errors import ModelError, SettingError
-from retemper.evaluation import evaluate, plan
 from retemper.files import write_json
 from retemper.objectives import CrossEntropy, Objective, PGDTraining, entropic_retraining
-from retemper.studies import ways
+from retemper.studies.attacking import measured
 from retemper.studies.cells import AUTO, DEFAULT, PGD, PLAIN, Cell, Network
 from retemper.studies.clocked import clocked
-from retemper.studies.ways import ATTACKS
 from retemper.threats import L2, Linf, Threat
 from retemper.training import check_fit, fresh, retrain
 from retemper.tuning import tune
@@ -156,15 +154,8 @@ def _network(
     )
     place = folder / f"{model}-{way}-{seed}"
     (weight, steps), waited = clocked(place, lambda: _retrained(network, data, task, way, place, settings))
-    found = evaluate(
-        network.eval(),
-        data.test.take(study.images),
-        task.threats,
-        attacks=plan(ATTACKS, steps=ways.STEPS, restarts=ways.RESTARTS),
-        out=place / "test",
-        progress=progress,
-        label=f"{data.name}, {place.name}: attacking",
-    )
+    images, label = data.test.take(study.images), f"{data.name}, {place.name}: attacking"
+    found = measured(network.eval(), images, task.threats, place / "test", progress=progress, label=label)
     return Network(
         way,
         seed,

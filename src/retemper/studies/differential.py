@@ -11,8 +11,9 @@ from retemper.errors import SettingError
 from retemper.files import write_json
 from retemper.models import predict
 from retemper.objectives import CrossEntropy, Objective, differential_training
+from retemper.studies.attacking import attacked
 from retemper.studies.broken import SPLITS, Experiment, Network, Outcome
-from retemper.studies.ways import Trial, Way, attacked, tuned
+from retemper.studies.ways import Trial, Way, tuned
 from retemper.threats import L2
 
 LOSSES: dict[str, Objective] = {"cross-entropy": CrossEntropy(), "differential": differential_training(0)}

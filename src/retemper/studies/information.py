@@ -11,12 +11,11 @@ from retemper.checks import at_least_one
 from retemper.data import load
 from retemper.environment import describe
 from retemper.errors import SettingError
-from retemper.evaluation import evaluate, plan
 from retemper.files import write_json
 from retemper.information import QUANTITIES, LayerProfile, profile
 from retemper.objectives import CrossEntropy, PGDTraining, entropic_retraining
-from retemper.studies import ways
-from retemper.studies.ways import ATTACKS, Way
+from retemper.studies.attacking import tried
+from retemper.studies.ways import Way
 from retemper.threats import Threat
 
 BATCH = 256
@@ -217,16 +216,8 @@ def run(study: Study, out: Path | str, *, progress: bool = True) -> Found:
             for seed in range(study.seeds):
                 place = folder / f"{way.name}-{seed}"
                 network, _ = way.train(data, place, epochs=study.epochs, seed=seed, progress=progress)
-                found = evaluate(
-                    network,
-                    data.validation.take(study.images),
-                    study.threats,
-                    attacks=plan(ATTACKS, steps=ways.TRIED_STEPS),
-                    alarms=False,
-                    out=place / "validation",
-                    progress=progress,
-                    label=f"{place.name}: attacking",
-                )
+                images, label = data.validation.take(study.images), f"{place.name}: attacking"
+                found = tried(network, images, study.threats, place / "validation", progress=progress, label=label)
                 layers = profile(network, data.validation.take(study.profiled).batches(BATCH), replicates=0)
                 robust = {str(each.threat): each.accuracy for each in found.robustness}
                 networks.append(Measured(model, way.name, seed, found.clean_accuracy, robust, tuple(layers)))

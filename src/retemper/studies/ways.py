@@ -1,4 +1,4 @@
-"""Ways of training: chosen on validation data, trained from several seeds, attacked on train and test images."""
+"""Ways of training: trained from several seeds, and chosen on validation images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 from torch import nn
 
-from retemper.data import Data, Split
-from retemper.evaluation import evaluate, plan
+from retemper.data import Data
 from retemper.objectives import CrossEntropy, Objective
+from retemper.studies.attacking import tried
 from retemper.threats import Threat
 from retemper.training import Training, fresh, retrain
 
-TRIED_STEPS = 20
-STEPS, RESTARTS = 100, 2
-ATTACKS = ("apgd-ce", "apgd-margin")
 WITHIN = 0.01  # of the best clean accuracy on validation data: what a way may give up for robust accuracy
 
 
@@ -83,24 +79,6 @@ class Trial:
     robust: float
 
 
-@dataclass(frozen=True)
-class Attacked:
-    """What is known of some images of a network.
-
-    Attributes:
-        clean: whether each is answered rightly.
-        distances: the smallest at which each was broken; 0 where it is answered wrongly, infinite where
-            nothing broke it.
-    """
-
-    clean: Bool[np.ndarray, " images"]
-    distances: Float[np.ndarray, " images"]
-
-    def broken(self, radius: float) -> Bool[np.ndarray, " right"]:
-        """Of the images answered rightly, which have an adversarial example within the radius."""
-        return self.distances[self.clean] <= radius
-
-
 def tuned(
     ways: Sequence[Way],
     data: Data,
@@ -122,16 +100,9 @@ def tuned(
     for way in ways:
         place = folder / f"{way.name}-0"
         model, _ = way.train(data, place, epochs=epochs, seed=0, progress=progress)
-        found = evaluate(
-            model,
-            data.validation.take(images),
-            threats,
-            attacks=plan(ATTACKS, steps=TRIED_STEPS),
-            alarms=False,
-            out=place / "validation",
-            progress=progress,
-            label=f"{way.name}, validation",
-        )
+        validation = data.validation.take(images)
+        label = f"{way.name}, validation"
+        found = tried(model, validation, threats, place / "validation", progress=progress, label=label)
         robust = float(np.mean([each.accuracy for each in found.robustness]))
         trials.append(Trial(way.name, float(found.clean.mean()), robust))
     cleanest = max(trial.clean for trial in trials)
@@ -139,21 +110,3 @@ def tuned(
         floor = cleanest - WITHIN
     best = max((trial for trial in trials if trial.clean >= floor), key=lambda trial: trial.robust)
     return next(way for way in ways if way.name == best.way), trials
-
-
-def attacked(
-    model: nn.Module, split: Split, threats: Sequence[Threat], folder: Path, *, progress: bool, label: str
-) -> Attacked:
-    """Attack images of one network at threats of one norm, a minimum-norm attack before them, kept in a folder."""
-    found = evaluate(
-        model,
-        split,
-        threats,
-        attacks=plan(ATTACKS, steps=STEPS, restarts=RESTARTS),
-        curve=True,
-        alarms=False,
-        out=folder,
-        progress=progress,
-        label=label,
-    )
-    return Attacked(found.clean, found.curves[0].distances)

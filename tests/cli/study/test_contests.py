@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from retemper.cli import app as command
 from retemper.cli.study.contest_tables import contest_table
 from retemper.objectives import CrossEntropy
-from retemper.studies import input_gradient, many_classes, ways
+from retemper.studies import attacking, input_gradient, many_classes
 from retemper.studies.contest import Contest, Network, Result
 from retemper.studies.ways import Way
 from retemper.threats import L2
@@ -35,7 +35,7 @@ def test_a_gain_says_for_how_many_seeds_it_lies_above_0() -> None:
 def test_a_contest_prints_the_search_and_a_row_a_rival(
     study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ways, "STEPS", 2)
+    monkeypatch.setattr(attacking, "STEPS", 2)
     monkeypatch.setattr(input_gradient, "ACTIVATIONS", ("relu",))
     monkeypatch.setattr(input_gradient, "WEIGHTS", (0.03, 0.1))
     monkeypatch.setattr(many_classes, "OPTIMISERS", (("adam", 1e-3), ("sgd", 0.03)))

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from retemper.cli import app as command
 from retemper.cli.study.defaults_tables import defaults_tables, worse_line
 from retemper.evaluation import evaluate, paired_difference
-from retemper.studies import defaults, ways
+from retemper.studies import attacking, defaults
 from retemper.studies.cells import AUTO, DEFAULT, PGD, PLAIN, Cell, Network
 from retemper.studies.defaults import MODELS, TASKS, Found, Study, Task
 from retemper.threats import L2, Linf
@@ -77,10 +77,10 @@ def test_the_last_line_counts_and_names_the_rows_where_auto_is_worse() -> None:
 def test_the_command_prints_figures_that_it_writes_and_what_it_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ways, "STEPS", 2)
-    monkeypatch.setattr(ways, "RESTARTS", 1)
+    monkeypatch.setattr(attacking, "STEPS", 2)
+    monkeypatch.setattr(attacking, "RESTARTS", 1)
     monkeypatch.setattr(defaults, "tune", partial(tune, tries=1, images=10))
-    monkeypatch.setattr(defaults, "evaluate", partial(evaluate, alarms=False))  # they take seconds a network
+    monkeypatch.setattr(attacking, "evaluate", partial(evaluate, alarms=False))  # they take seconds a network
     generator = np.random.default_rng(0)
     arrays = {f"{split}_inputs": generator.random((60, 5)).astype(np.float32) for split in ("train", "test")}
     labels = {name.replace("inputs", "labels"): (array[:, 0] > 0.5).astype(int) for name, array in arrays.items()}

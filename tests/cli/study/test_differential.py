@@ -5,13 +5,13 @@ import pytest
 from typer.testing import CliRunner
 
 from retemper.cli import app as command
-from retemper.studies import differential, ways
+from retemper.studies import attacking, differential
 
 
 def test_differential_prints_a_table_with_a_verdict_and_writes_outcome_and_plots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ways, "STEPS", 3)
+    monkeypatch.setattr(attacking, "STEPS", 3)
     monkeypatch.setattr(differential, "OPTIMISERS", (("adam", 1e-3),))
     small = {
         "data": "digits",

@@ -5,11 +5,11 @@ import pytest
 from typer.testing import CliRunner
 
 from retemper.cli import app as command
-from retemper.studies import ways
+from retemper.studies import attacking
 
 
 def test_entropic_prints_the_table_and_the_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "TRIED_STEPS", 2)
+    monkeypatch.setattr(attacking, "TRIED_STEPS", 2)
     options = ["--data", "digits", "--models", "mlp", "--weights", "0.1", "--base-epochs", "1", "--epochs", "1"]
     options += ["--augmentation", "none", "--seeds", "1", "--images", "10", "--no-autoattack", "--out", str(tmp_path)]
     options += ["--no-pgd"]

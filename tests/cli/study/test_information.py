@@ -5,11 +5,11 @@ import pytest
 from typer.testing import CliRunner
 
 from retemper.cli import app as command
-from retemper.studies import ways
+from retemper.studies import attacking
 
 
 def test_information_prints_a_row_a_way_and_the_correlations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "TRIED_STEPS", 2)
+    monkeypatch.setattr(attacking, "TRIED_STEPS", 2)
     options = ["--data", "digits", "--classes", "3,8", "--models", "mlp", "--threat", "l2:0.5", "--radii", "0.1,0.5"]
     options += ["--weights", "0.1", "--seeds", "1", "--images", "20", "--out", str(tmp_path)]
     result = CliRunner().invoke(command.app, ["study", "information", *options], catch_exceptions=False)
