@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import retemper.evaluation.answering
+from retemper.data import Split
 from retemper.errors import GradientError
 from retemper.evaluation import Alarm, evaluate, plan
 from retemper.evaluation.answering import ANSWERED, answer
@@ -48,7 +49,7 @@ def answering(
     asked: list[Any] = []
 
     def sounded(_model: nn.Module, inputs: Tensor, *_others: Any, **_settings: Any) -> tuple[Alarm, ...]:
-        asked.append(("sound", len(inputs)))
+        asked.append(("sound", inputs[:, 0].tolist()))
         return before
 
     def answered(
@@ -118,10 +119,12 @@ def test_an_answer_that_is_no_adversarial_input_breaks_nothing(monkeypatch: pyte
     assert broken.broken_by == [{"attack": 0}] * 3
 
 
-def test_alarms_are_sounded_on_the_first_chunk_and_answered_on_every_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alarms_are_sounded_on_what_is_answered_rightly_and_answered_on_every_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     _, _, asked = answering(monkeypatch, [0.05, 0.15, INF, INF, 0.0, 0.05], lambda _threat: 0.0)
     assert asked[:4] == [
-        ("sound", 2),
+        ("sound", INPUTS[[0, 1, 2, 3, 5], 0].tolist()),
         ("answer", 0.1, [False, True]),
         ("answer", 0.1, [True, True]),
         ("answer", 0.1, [False, False]),
@@ -132,8 +135,23 @@ def test_alarms_are_sounded_on_the_first_chunk_and_answered_on_every_one(monkeyp
 def test_where_no_alarm_rings_nothing_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     alarms, broken, asked = answering(monkeypatch, [INF] * 6, lambda threat: threat.radius, before=(QUIET,))
     assert alarms == [(QUIET,)] * 3
-    assert asked == [("sound", 2)] * 3
+    assert asked == [("sound", INPUTS[:, 0].tolist())] * 3
     assert broken.broken_by == [{"attack": 0}] * 3
+
+
+def test_the_images_that_alarms_see_are_spread_over_the_split_whatever_the_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of all that are answered rightly, one of all that stand: the wrong ones come first."""
+    monkeypatch.setattr(retemper.evaluation.answering, "IMAGES", 1)
+    distances = [0.0, 0.0, 0.0, 0.05, 0.05, INF]
+    _, _, asked = answering(monkeypatch, distances, lambda _threat: 0.0, before=(QUIET,))
+    assert asked == [("sound", INPUTS[[3, 5], 0].tolist())] * 3
+
+
+def test_where_every_image_is_answered_wrongly_no_alarm_is_sounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    alarms, _, asked = answering(monkeypatch, [0.0] * 6, lambda _threat: 0.0)
+    assert (alarms, asked) == ([()] * 3, [])
 
 
 @pytest.mark.parametrize(
@@ -210,3 +228,17 @@ def test_the_same_radius_within_other_bounds_has_alarms_of_its_own(small: Any, t
     plain = evaluate(small.model, small.split, threats, attacks=attacks, progress=False)
     assert plain.robustness[0].alarms != plain.robustness[1].alarms
     assert kept.as_json() == plain.as_json()
+
+
+def test_the_verdict_does_not_hang_on_the_order_of_the_images(small: Any) -> None:
+    """With the images that are answered wrongly first, in chunks that they fill, and last."""
+
+    def sounded(places: Tensor) -> list[int]:
+        split = Split(small.split.inputs[places], small.split.labels[places])
+        found = evaluate(
+            small.model, split, [Linf(0.05)], attacks=plan(["fgsm"], classes=5), batch_size=2, progress=False
+        )
+        return [len(found.robustness[0].alarms)]
+
+    first = torch.arange(30)
+    assert sounded(first) == sounded(first.flip(0)) == [12]

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from retemper.evaluation.alarms import Alarm, answered, sound
+from retemper.evaluation.alarms.sound import IMAGES
+from retemper.evaluation.alarms.subject import spread
 from retemper.evaluation.chunks import Chunk, own
 from retemper.evaluation.judged import Judge
 from retemper.evaluation.pieces import Piece, Pieces
@@ -32,8 +34,8 @@ def answer(
 ) -> list[tuple[Alarm, ...]]:
     """The alarms at each threat of one norm; `broken` takes in what falls to the answers, on all chunks.
 
-    Alarms are sounded on the first chunk and answered on every one: an alarm counts as answered where every
-    chunk on which something stood says so.
+    Alarms are sounded on some images from all over the split, whatever the chunks, and answered on every chunk: an
+    alarm counts as answered where every chunk on which something stood says so.
 
     Args:
         judge: the model, and what counts as its answer.
@@ -49,7 +51,7 @@ def answer(
     for number, threat in enumerate(threats):
         low, high = threat.bounds
         name = f"{threat}-{low}-{high}".replace("/", "_").replace(":", "-")
-        alarms = _sounded(judge, chunks[0], threat, broken, seed, was_training, pieces, processes, name)
+        alarms = _sounded(judge, chunks, threat, broken, seed, was_training, pieces, processes, name)
         if any(alarm.rings for alarm in alarms):
             alarms = _answered(judge, chunks, threats, number, broken, seed, alarms, pieces, processes, name)
         found.append(alarms)
@@ -58,7 +60,7 @@ def answer(
 
 def _sounded(
     judge: Judge,
-    chunk: Chunk,
+    chunks: Sequence[Chunk],
     threat: Threat,
     broken: Broken,
     seed: int,
@@ -67,16 +69,32 @@ def _sounded(
     processes: Processes,
     name: str,
 ) -> tuple[Alarm, ...]:
-    """The alarms on one chunk, the same in every process."""
+    """The alarms, the same in every process; none where no image is answered rightly."""
 
     def compute() -> Piece:
-        standing = _standing(broken, threat, chunk)
-        noise = Noise.keyed(chunk.places, seed, "alarms")
-        alarms = sound(judge.model, chunk.inputs, chunk.labels, standing, threat, noise, was_training=was_training)
+        probed = _probed(chunks, threat, broken)
+        if not len(probed.places):
+            return Piece({}, [])
+        standing = _standing(broken, threat, probed)
+        noise = Noise.keyed(probed.places, seed, "alarms")
+        alarms = sound(judge.model, probed.inputs, probed.labels, standing, threat, noise, was_training=was_training)
         return Piece({}, [asdict(alarm) for alarm in alarms])
 
     mine = {0: pieces.piece(f"alarms-{name}", compute)} if processes.is_main else {}
     return _read(processes.gather(mine)[0])
+
+
+def _probed(chunks: Sequence[Chunk], threat: Threat, broken: Broken) -> Chunk:
+    """Images that are answered rightly and images that still stand, as many of each as alarms want, as one chunk."""
+    chosen = torch.zeros(len(broken.distances), dtype=torch.bool)
+    for least in (0.0, threat.radius):
+        chosen[spread(broken.distances > least, IMAGES)] = True
+    here = [chosen[chunk.places.cpu()].to(chunk.places.device) for chunk in chunks]
+    inputs, labels, places = (
+        torch.cat([getattr(chunk, name)[some] for chunk, some in zip(chunks, here, strict=True)])
+        for name in ("inputs", "labels", "places")
+    )
+    return Chunk(0, inputs, labels, places)
 
 
 def _answered(

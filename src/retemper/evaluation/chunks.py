@@ -19,7 +19,7 @@ from retemper.threats import Threat
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some neighbouring images of a split, on the model's device."""
+    """Some images of a split, on the model's device."""
 
     number: int
     inputs: Float[Tensor, "images *shape"]

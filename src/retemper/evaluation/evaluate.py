@@ -71,8 +71,9 @@ def evaluate(
         objective: what the model was trained on: attacks that follow its own terms are added (`adapted`).
         surrogate: another model of the same classes: what succeeds against it is tried first (`transferred`).
         curve: begin with a minimum-norm attack, so that the curves tell of every radius up to the largest.
-        alarms: sound the alarms on at most 64 images, and answer those that ring; a figure at which one
-            rings unanswered cannot be trusted.
+        alarms: sound the alarms on at most 64 images of each kind (answered rightly, still standing) from all over the
+            split, all at once whatever `batch_size` is, and answer those that ring; a figure at which one rings
+            unanswered cannot be trusted.
         batch_size: how many images make a chunk; memory grows with it.
         seed: of the attacks' random numbers.
         keep: how many adversarial examples to return with each threat, the first by index.

@@ -57,9 +57,7 @@ class Subject:
 
     def spread(self, images: Bool[Tensor, " images"], most: int) -> Int[Tensor, " chosen"]:
         """The places of at most so many of the images that are marked, evenly spread over the batch."""
-        places = images.nonzero()[:, 0]
-        step = max(1.0, len(places) / most)
-        return places[(torch.arange(min(len(places), most), device=places.device) * step).long()]
+        return spread(images, most)
 
     def under(self, threat: Threat) -> Self:
         """The same with another threat."""
@@ -76,3 +74,10 @@ class Subject:
             return majority(self.model, candidates) != self.labels
         with torch.no_grad():
             return logits(self.model, candidates).argmax(1) != self.labels
+
+
+def spread(images: Bool[Tensor, " images"], most: int) -> Int[Tensor, " chosen"]:
+    """The places of at most so many of the images that are marked, evenly spread over them."""
+    places = images.nonzero()[:, 0]
+    step = max(1.0, len(places) / most)
+    return places[(torch.arange(min(len(places), most), device=places.device) * step).long()]
