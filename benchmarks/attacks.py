@@ -17,7 +17,7 @@ from benchmarks.figures import circumstances
 from benchmarks.zoo import Member, network, tabular
 from retemper.data import Data, Split, load
 from retemper.evaluation import evaluate
-from retemper.evaluation.passes import Counted
+from retemper.evaluation.passes import counting
 from retemper.evaluation.reference import autoattack
 from retemper.files import read_json, write_json
 from retemper.threats import Threat, parse
@@ -98,10 +98,10 @@ def _cell(name: str, threat: Threat) -> Cell:
     if written.is_file():
         return Cell(**read_json(written))
     model, split = _task(name)
-    counted = Counted(model)
     # A first pass of each would warm caches of both; against minutes that is nothing.
     started = time.perf_counter()
-    found = evaluate(counted, split, [threat], alarms=False, progress=False)
+    with counting(model) as passes:
+        found = evaluate(model, split, [threat], alarms=False, progress=False)
     seconds = time.perf_counter() - started
     reference = autoattack(model, split, threat)
     standing = found.robustness[0].standing
@@ -113,7 +113,7 @@ def _cell(name: str, threat: Threat) -> Cell:
         theirs=int(reference.standing.sum()),
         only_ours_broke=int(np.sum(~standing & reference.standing)),
         only_theirs_broke=int(np.sum(standing & ~reference.standing)),
-        our_passes=counted.forwards + counted.backwards,
+        our_passes=passes.forwards + passes.backwards,
         their_passes=reference.forwards + reference.backwards,
         our_seconds=seconds,
         their_seconds=reference.seconds,

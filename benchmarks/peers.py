@@ -22,7 +22,7 @@ from benchmarks.libraries import Attack, Duel, Task, absent, duels
 from benchmarks.zoo import Member, network
 from retemper.data import load
 from retemper.evaluation import paired_difference
-from retemper.evaluation.passes import Counted
+from retemper.evaluation.passes import counting
 from retemper.files import read_json, write_json
 from retemper.objectives import CrossEntropy
 from retemper.threats import Threat, parse
@@ -177,11 +177,11 @@ def _pairs(task: Task, duel: Duel, threat: Threat, calls: int | None) -> tuple[l
 
 
 def _side(task: Task, attack: Attack, given: Threat, threat: Threat, seed: int, calls: int | None) -> Side:
-    model, surrogate = Counted(task.model), Counted(task.surrogate)
-    counted = Task(model, surrogate, task.inputs.clone(), task.labels.clone())
+    fresh = Task(task.model, task.surrogate, task.inputs.clone(), task.labels.clone())
     found: list[Tensor] = []
     torch.manual_seed(seed)  # peers draw from the global generator
-    duration = seconds(lambda: found.append(attack(counted, given, seed, calls)))
+    with counting(task.model) as of_model, counting(task.surrogate) as of_surrogate:
+        duration = seconds(lambda: found.append(attack(fresh, given, seed, calls)))
     points = found[0].detach()
     with torch.no_grad():
         wrong = task.model(points).argmax(1) != task.labels
@@ -190,8 +190,8 @@ def _side(task: Task, attack: Attack, given: Threat, threat: Threat, seed: int, 
     return Side(
         distances=distances.numpy(),
         inside=(wrong & threat.allows(points, task.inputs)).numpy(),
-        forwards=model.forwards + surrogate.forwards,
-        backwards=model.backwards + surrogate.backwards,
+        forwards=of_model.forwards + of_surrogate.forwards,
+        backwards=of_model.backwards + of_surrogate.backwards,
         seconds=duration,
     )
 

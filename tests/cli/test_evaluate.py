@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -96,3 +97,30 @@ def test_it_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "retemper", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "250" in done.stdout
+
+
+def test_the_reference_runs_beside_an_attack_that_follows_layers_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyautoattack import AutoAttack
+
+    ordinary = AutoAttack.run_standard_evaluation
+
+    def shorter(self: Any, *arguments: Any, **options: Any) -> Any:
+        self.square.n_queries = self.apgd.n_iter = self.apgd_targeted.n_iter = self.fab.n_iter = 5
+        return ordinary(self, *arguments, **options)
+
+    monkeypatch.setattr(AutoAttack, "run_standard_evaluation", shorter)
+    plain, mimic = tmp_path / "plain", tmp_path / "mimic"
+    small = ("--model", "mlp", "--epochs", 1, "--no-progress")
+    assert run("train", *small, "--out", plain).exit_code == 0
+    like = ("--from", plain / "model.safetensors", "--objective", "mimic", "--like", plain / "model.safetensors")
+    assert run("train", "--epochs", 1, "--no-progress", *like, "--out", mimic).exit_code == 0
+    command = ("evaluate", mimic / "model.safetensors", "--threat", "linf:0.05", "--images", 8, "--no-alarms", *QUICK)
+    out = ("--out", tmp_path / "found")
+    result = run(*command, *out, "--reference", "autoattack", "--json", tmp_path / "found.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert any("adaptive" in attack for attack in found["attacks"]), found["attacks"]
+    assert found["reference"]["forwards"] > 0
+    assert run(*command, *out).exit_code == 0, "the same evaluation without the reference is read back"

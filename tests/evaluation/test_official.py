@@ -156,3 +156,12 @@ def test_what_the_official_code_warns_of_is_kept_here(
     assert len(found.warnings) == 1, "each is kept once"
     assert capsys.readouterr() == ("", "")
     assert caplog.records == []
+
+
+def test_a_run_without_square_takes_it_from_no_later_run() -> None:
+    model = linear(2, 4)
+    split = answered(model, 0.5 + 0.1 * torch.rand(3, 4, generator=torch.Generator().manual_seed(0)))
+    for _ in range(2):
+        assert "square" in autoattack(model, split, L2(1e-4)).left_out
+        found = autoattack(model, split, Linf(1e-4))
+        assert [part.name for part in found.parts] == ["apgd-ce", "fab", "square"]

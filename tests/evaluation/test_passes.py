@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from retemper.evaluation.passes import Counted
-from retemper.models import logits, predict
+from retemper.evaluation.passes import counting
+from retemper.models import logits
+from retemper.models.hashing import architecture_hash, weights_hash
+from retemper.models.parametrised import materialised
 
 INPUTS = torch.rand(7, 3, generator=torch.Generator().manual_seed(0))
 
@@ -28,24 +30,25 @@ class Returning(nn.Module):
 
 
 def test_images_are_counted_forward_and_backward() -> None:
-    counted = Counted(network())
-    for size in (7, 3, 1):
-        inputs = INPUTS[:size].clone().requires_grad_()
-        torch.autograd.grad(counted(inputs).sum(), inputs)
-    with torch.no_grad():
-        counted(INPUTS.clone().requires_grad_())
-    counted(INPUTS)
-    assert (counted.forwards, counted.backwards) == (11 + 14, 11)
+    model = network()
+    with counting(model) as passes:
+        for size in (7, 3, 1):
+            inputs = INPUTS[:size].clone().requires_grad_()
+            torch.autograd.grad(model(inputs).sum(), inputs)
+        with torch.no_grad():
+            model(INPUTS.clone().requires_grad_())
+        model(INPUTS)
+    assert (passes.forwards, passes.backwards) == (11 + 14, 11)
 
 
 def test_every_backward_pass_through_one_graph_counts() -> None:
     """As FAB takes the gradient of every logit."""
-    counted = Counted(network())
-    inputs = INPUTS.clone().requires_grad_()
-    outputs = counted(inputs)
-    for column in range(4):
-        outputs[:, column].sum().backward(retain_graph=True)
-    assert (counted.forwards, counted.backwards) == (7, 28)
+    model, inputs = network(), INPUTS.clone().requires_grad_()
+    with counting(model) as passes:
+        outputs = model(inputs)
+        for column in range(4):
+            outputs[:, column].sum().backward(retain_graph=True)
+    assert (passes.forwards, passes.backwards) == (7, 28)
 
 
 def test_an_input_used_twice_counts_once() -> None:
@@ -53,19 +56,20 @@ def test_an_input_used_twice_counts_once() -> None:
         def forward(self, inputs: Tensor) -> Tensor:
             return inputs * inputs.roll(1, dims=1)
 
-    counted = Counted(Twice())
-    counted(INPUTS.clone().requires_grad_()).sum().backward()
-    assert counted.backwards == 7
+    model = Twice()
+    with counting(model) as passes:
+        model(INPUTS.clone().requires_grad_()).sum().backward()
+    assert passes.backwards == 7
 
 
 def test_the_callers_own_tensor_keeps_no_hook() -> None:
-    counted = Counted(network())
-    inputs = INPUTS.clone().requires_grad_()
-    counted(inputs)
-    (inputs**2).sum().backward()
-    assert counted.backwards == 0
-    counted(inputs).sum().backward()
-    assert counted.backwards == 7
+    model, inputs = network(), INPUTS.clone().requires_grad_()
+    with counting(model) as passes:
+        model(inputs)
+        (inputs**2).sum().backward()
+        assert passes.backwards == 0
+        model(inputs).sum().backward()
+    assert passes.backwards == 7
 
 
 @pytest.mark.parametrize(
@@ -79,26 +83,35 @@ def test_the_callers_own_tensor_keeps_no_hook() -> None:
     ],
 )
 def test_logits_and_gradients_are_those_of_the_model(wrap: Callable[[Tensor], object]) -> None:
-    model = Returning(wrap)
-    counted = Counted(model)
-    results = []
-    for asked in (model, counted):
+    model, results = Returning(wrap), []
+
+    def asked() -> None:
         inputs = INPUTS.clone().requires_grad_()
-        outputs = logits(asked, inputs)
+        outputs = logits(model, inputs)
         results.append((outputs, *torch.autograd.grad(outputs.square().sum(), inputs)))
+
+    asked()
+    with counting(model) as passes:
+        asked()
     for own, through in zip(*results, strict=True):
         assert torch.equal(own, through)
-    assert (counted.forwards, counted.backwards) == (7, 7)
+    assert (passes.forwards, passes.backwards) == (7, 7)
 
 
-def test_modes_are_those_of_the_model_and_change_with_it() -> None:
-    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.9), nn.BatchNorm1d(4)).train()
-    model[2].eval()
-    counted = Counted(model)
-    assert [module.training for module in model.modules()] == [True, True, True, False]
-    assert counted.training
-    predict(counted, [(INPUTS, torch.zeros(7, dtype=torch.int64))])
-    assert [module.training for module in model.modules()] == [True, True, True, False]
-    counted.eval()
-    assert not any(module.training for module in model.modules())
-    assert torch.equal(counted(INPUTS), model(INPUTS))
+def test_the_model_is_no_other_and_nothing_is_left_behind() -> None:
+    model = network()
+    before = weights_hash(model), architecture_hash(model)
+    with counting(model) as passes:
+        assert (weights_hash(model), architecture_hash(model)) == before
+    model(INPUTS)
+    assert passes.forwards == 0
+    assert not model._forward_pre_hooks
+
+
+def test_copies_that_are_made_meanwhile_count_too() -> None:
+    """As the evaluation makes one whose weights need not be made at every pass."""
+    model = network()
+    torch.nn.utils.parametrizations.orthogonal(model[0])
+    with counting(model) as passes:
+        materialised(model)(INPUTS)
+    assert passes.forwards == 7

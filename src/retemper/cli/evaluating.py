@@ -11,7 +11,7 @@ from retemper.data import Data, load
 from retemper.errors import SettingError
 from retemper.evaluation import Attack, Claim, Evaluation, Verdict, budget, plan
 from retemper.evaluation import evaluate as attack
-from retemper.evaluation.passes import Counted
+from retemper.evaluation.passes import counting
 from retemper.evaluation.reference import Reference, autoattack
 from retemper.models import read_facts
 from retemper.objectives import Objective, from_spec
@@ -101,23 +101,23 @@ def run(asked: Asked, claim: Claim | None) -> Found:
     network = build(asked.weights, asked.factory)
     check_fit(network, data)
     split = data.split(asked.split).take(asked.images)
-    counted = Counted(network)
     started = time.perf_counter()
-    evaluation = attack(
-        counted if asked.reference else network,
-        split,
-        asked.threats,
-        attacks=_attacks(asked, len(data.classes)),
-        objective=_objective(asked) if asked.adaptive else None,
-        surrogate=build(asked.surrogate, None) if asked.surrogate is not None else None,
-        curve=asked.curve,
-        alarms=asked.alarms,
-        batch_size=asked.batch_size,
-        seed=asked.seed,
-        keep=8,
-        out=asked.out,
-        progress=asked.progress,
-    )
+    with counting(network) as passes:
+        evaluation = attack(
+            network,
+            split,
+            asked.threats,
+            attacks=_attacks(asked, len(data.classes)),
+            objective=_objective(asked) if asked.adaptive else None,
+            surrogate=build(asked.surrogate, None) if asked.surrogate is not None else None,
+            curve=asked.curve,
+            alarms=asked.alarms,
+            batch_size=asked.batch_size,
+            seed=asked.seed,
+            keep=8,
+            out=asked.out,
+            progress=asked.progress,
+        )
     seconds = time.perf_counter() - started
     reference = autoattack(network, split, asked.threats[0], seed=asked.seed) if asked.reference else None
     verdict = evaluation.verdict(claim) if claim is not None else None
@@ -125,7 +125,7 @@ def run(asked: Asked, claim: Claim | None) -> Found:
     if asked.out is not None and verdict is not None and verdict.word == "refuted":
         about = {"name": data.name, "split": asked.split, "fingerprint": data.fingerprint()}
         bundle = keep_refutation(asked.out, verdict.claim, evaluation, network, split, about)
-    return Found(asked, data, evaluation, verdict, reference, (counted.forwards, counted.backwards), seconds, bundle)
+    return Found(asked, data, evaluation, verdict, reference, (passes.forwards, passes.backwards), seconds, bundle)
 
 
 def _attacks(asked: Asked, classes: int) -> Sequence[Attack]:

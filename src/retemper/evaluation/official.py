@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from retemper.evaluation.passes import Counted
-from retemper.models import evaluation_mode
+from retemper.evaluation.passes import Passes
+from retemper.models import evaluation_mode, logits
 from retemper.threats import Threat
 
 TARGETED_FROM = 4  # the targeted DLR loss needs that many classes
 _SQUARE_L2_FROM = 5  # Square's first tiles under L2 are a fifth of the image
-_CUSTOM = ["apgd-ce", "fab", "square"]
+_CUSTOM = ("apgd-ce", "fab", "square")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Run:
 
     Args:
         package: pyautoattack.
-        counted: the model.
+        model: asked for its logits, whatever it returns.
+        passes: what is counted of it.
         inputs: some of those to come, for their shape, type and device.
         threat: Linf or L2 in [0, 1].
         version: `standard` or `custom`.
@@ -51,7 +52,8 @@ class Run:
     def __init__(
         self,
         package: ModuleType,
-        counted: Counted,
+        model: nn.Module,
+        passes: Passes,
         inputs: Float[Tensor, "images *shape"],
         threat: Threat,
         version: str,
@@ -59,17 +61,17 @@ class Run:
         seed: int,
     ) -> None:
         self._code = package.AutoAttack(
-            _Asked(counted, inputs),
+            _Asked(model, inputs),
             norm={"linf": "Linf", "l2": "L2"}[threat.norm],
             eps=threat.radius,
             version=version,
-            attacks=_CUSTOM if version == "custom" else None,
+            attacks=list(_CUSTOM) if version == "custom" else None,
             device=inputs.device,
             seed=seed,
         )
         self._code.apgd.n_restarts = self._code.fab.n_restarts = 1  # `custom` would take five, `standard` takes one
         self._code.apgd_targeted.n_target_classes = self._code.fab.n_target_classes = min(9, classes - 1)
-        self._journal = _Journal(counted)
+        self._journal = _Journal(passes)
         # Its own logger reaches whatever the caller has set up; this one keeps everything here.
         logger = logging.Logger("auto-attack", logging.DEBUG)
         logger.addHandler(self._journal)
@@ -111,15 +113,15 @@ class _Asked(nn.Module):
         self.training = model.training
 
     def forward(self, images: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images classes"]:
-        return self.model(images.to(self.dtype).reshape(-1, *self.shape)).float()
+        return logits(self.model, images.to(self.dtype).reshape(-1, *self.shape)).float()
 
 
 class _Journal(logging.Handler):
     """Reads in the official code's log, its only word on progress, which attack runs and how many images it broke."""
 
-    def __init__(self, counted: Counted) -> None:
+    def __init__(self, passes: Passes) -> None:
         super().__init__()
-        self.counted = counted
+        self.passes = passes
         self.parts: list[Part] = []
         self.warnings: dict[str, None] = {}
 
@@ -129,15 +131,15 @@ class _Journal(logging.Handler):
             self.warnings[message] = None
         elif match := re.fullmatch(r"running (\S+)", message):
             self.parts.append(Part(match[1], ""))
-            self.start = self.counted.forwards, self.counted.backwards, time.perf_counter()
+            self.start = self.passes.forwards, self.passes.backwards, time.perf_counter()
         elif match := re.search(r"- (\d+) out of (\d+) successfully perturbed", message):  # once a batch
             part = self.parts[-1]
             self.parts[-1] = replace(
                 part,
                 broken=part.broken + int(match[1]),
                 faced=part.faced + int(match[2]),
-                forwards=self.counted.forwards - self.start[0],
-                backwards=self.counted.backwards - self.start[1],
+                forwards=self.passes.forwards - self.start[0],
+                backwards=self.passes.backwards - self.start[1],
                 seconds=time.perf_counter() - self.start[2],
             )
 

@@ -1,38 +1,52 @@
 """Counting the work of an attack: forward and backward passes, in images."""
 
-from jaxtyping import Float
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
 from torch import Tensor, nn
 
-from retemper.models import logits
+
+@dataclass
+class Passes:
+    """How many images have gone through a model, and how many gradients have come back to them."""
+
+    forwards: int = 0
+    backwards: int = 0
 
 
-class Counted(nn.Module):
-    """A model that counts how many images go through it, and how many gradients come back to them.
+@contextmanager
+def counting(model: nn.Module) -> Iterator[Passes]:
+    """Count what goes through a model inside the block, and through copies of it that are made there.
 
-    It returns logits whatever the model returns. A backward pass counts when it reaches the inputs, each
-    time that it does: several through one graph are several.
+    A backward pass counts when it reaches the inputs, each time that it does: several through one graph are several.
+    The model is no other than before, by its weights, its names and what it returns.
 
     >>> import torch
-    >>> counted = Counted(nn.Linear(3, 2))
-    >>> counted(torch.zeros(5, 3, requires_grad=True)).sum().backward()
-    >>> counted.forwards, counted.backwards
-    (5, 5)
+    >>> model = nn.Linear(3, 2)
+    >>> with counting(model) as passes:
+    ...     model(torch.zeros(5, 3, requires_grad=True)).sum().backward()
+    >>> passes
+    Passes(forwards=5, backwards=5)
     """
+    passes = Passes()
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.training = model.training  # not self.train, which would change modules inside that differ
-        self.forwards = self.backwards = 0
+    def back(gradient: Tensor) -> None:
+        passes.backwards += len(gradient)
 
-    def forward(self, inputs: Float[Tensor, "images *shape"]) -> Float[Tensor, "images classes"]:
-        """The model's logits."""
-        self.forwards += len(inputs)
+    # Functions, which copies of a model share, and no methods, which would be copied with what they count in.
+    def before(_model: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        inputs, *others = given
+        passes.forwards += len(inputs)
         # A view, since a hook on the caller's own tensor would outlive this pass.
         seen = inputs.view_as(inputs)
         if seen.requires_grad:
-            seen.register_hook(self._count)
-        return logits(self.model, seen)
+            seen.register_hook(back)
+        return seen, *others
 
-    def _count(self, gradient: Tensor) -> None:
-        self.backwards += len(gradient)
+    handle = model.register_forward_pre_hook(before)
+    try:
+        yield passes
+    finally:
+        handle.remove()

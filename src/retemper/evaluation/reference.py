@@ -15,7 +15,7 @@ from retemper.errors import ModelError, SettingError
 from retemper.evaluation import official
 from retemper.evaluation.intervals import Interval, wilson
 from retemper.evaluation.official import Part
-from retemper.evaluation.passes import Counted
+from retemper.evaluation.passes import counting
 from retemper.models import predict
 from retemper.models.inference import device_of
 from retemper.models.layout import channels_last, channels_last_pays
@@ -118,10 +118,10 @@ def autoattack(
     chosen = version or ("standard" if classes >= official.TARGETED_FROM else "custom")
     _check_version(chosen, classes)
 
-    counted = Counted(model)
     started = time.perf_counter()
-    with official.undisturbed(model), channels_last(model, wanted=channels_last_pays(inputs.shape[1:])):
-        run = official.Run(package, counted, inputs, threat, chosen, classes, seed)
+    wide = channels_last(model, wanted=channels_last_pays(inputs.shape[1:]))
+    with official.undisturbed(model), wide, counting(model) as passes:
+        run = official.Run(package, model, passes, inputs, threat, chosen, classes, seed)
         try:
             standing = run(inputs, labels, batch_size)
         except RuntimeError as error:
@@ -133,8 +133,8 @@ def autoattack(
         parts=run.parts(),
         left_out=run.left_out,
         warnings=run.warnings(),
-        forwards=counted.forwards,
-        backwards=counted.backwards,
+        forwards=passes.forwards,
+        backwards=passes.backwards,
         seconds=time.perf_counter() - started,
         batch_size=batch_size,
         seed=seed,
