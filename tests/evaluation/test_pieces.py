@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from retemper.errors import CheckpointError
-from retemper.evaluation.pieces import Piece, Pieces
+from retemper.evaluation.pieces import KINDS, Piece, Pieces
 
 IDENTITY = {"seed": 0, "threats": [["linf:0.1", (0.0, 1.0)]]}
 
@@ -61,13 +61,19 @@ def test_what_was_cut_short_while_it_was_computed_is_no_piece(tmp_path: Path) ->
 
 
 def test_begun_anew_nothing_is_read_back(tmp_path: Path) -> None:
-    Pieces(tmp_path, IDENTITY, resume=True).piece("one", a_piece)
-    (tmp_path / "notes.txt").write_text("mine")
+    kept = Pieces(tmp_path, IDENTITY, resume=True)
+    for kind in KINDS:
+        kept.piece(f"{kind}-1", a_piece)
+    for mine in ("notes.txt", "model.safetensors", "refutation.safetensors"):
+        (tmp_path / mine).write_text("mine")
     other = {"seed": 1}
     fresh = a_piece()
-    assert_same(Pieces(tmp_path, other, resume=False).piece("one", lambda: fresh), fresh)
+    anew = Pieces(tmp_path, other, resume=False)
+    assert not any(anew.holds(f"{kind}-1") for kind in KINDS)
+    assert_same(anew.piece("chunk-1", lambda: fresh), fresh)
     assert json.loads((tmp_path / "evaluation.json").read_text()) == other
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    for mine in ("notes.txt", "model.safetensors", "refutation.safetensors"):
+        assert (tmp_path / mine).read_text() == "mine"
 
 
 @pytest.mark.parametrize(

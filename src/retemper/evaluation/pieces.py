@@ -10,6 +10,8 @@ from torch import Tensor
 from retemper.errors import CheckpointError
 from retemper.files import read_json, replacing, write_json
 
+KINDS = ("chunk", "alarms", "answers")  # what the names of pieces begin with
+
 
 class Piece(NamedTuple):
     """What one part found: tensors, and facts as JSON holds them."""
@@ -37,7 +39,8 @@ class Pieces:
             return
         written = folder / "evaluation.json"
         if not resume:
-            for path in [*folder.glob("*.safetensors"), written]:
+            # What else lies there, such as weights, is not ours to delete.
+            for path in [*(path for kind in KINDS for path in folder.glob(f"{kind}-*.safetensors")), written]:
                 path.unlink(missing_ok=True)
         if written.is_file():
             _check_same(written, identity)
@@ -49,7 +52,7 @@ class Pieces:
         return self.folder is not None and self._path(name).is_file()
 
     def piece(self, name: str, compute: Callable[[], Piece]) -> Piece:
-        """The piece of this name, read back or computed and kept."""
+        """The piece of this name, which begins with one of `KINDS`, read back or computed and kept."""
         if self.holds(name):
             return _read(self._path(name))
         found = compute()
