@@ -209,3 +209,15 @@ def test_the_budget_is_against_the_model_as_given_not_as_swapped(
     assert lost > 0
     with pytest.raises(BudgetError, match=f"than the {before:.1%} before"):
         retrain(trained, digits, give_up=0.5 * lost, smooth=True, **SETTINGS)
+
+
+def test_begun_anew_the_record_of_what_had_ended_goes_first(
+    trained: Network, digits: Data, tmp_path: Path, killed_after: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    start = copy.deepcopy(trained)
+    retrain(copy.deepcopy(start), digits, give_up=0.5, out=tmp_path, **SETTINGS)
+    with killed_after(1):
+        retrain(copy.deepcopy(start), digits, give_up=0.4, out=tmp_path, resume=False, **SETTINGS)
+    assert not (tmp_path / "training.json").exists()
+    retrain(trained, digits, give_up=0.4, out=tmp_path, **SETTINGS)
+    assert json.loads((tmp_path / "training.json").read_text())["identity"]["give_up"] == 0.4

@@ -16,7 +16,7 @@ from retemper.models import smooth as swap_activations
 from retemper.models.inference import device_of
 from retemper.objectives import recipe
 from retemper.threats import Threat
-from retemper.training.results import Training, write_end, write_history
+from retemper.training.results import Training, forget_end, write_end, write_history
 from retemper.training.run import EVALUATION_BATCH
 
 WEIGHTS = (1.0, 1 / 2, 1 / 4, 1 / 8)
@@ -45,6 +45,8 @@ def within_budget(
     """
     if folder is not None and resume:
         _check_ended(folder, give_up)
+    if folder is not None and not resume and PartialState().is_main_process:
+        forget_end(folder)
     before = accuracy(model, data.validation.batches(EVALUATION_BATCH))
     tried = copy.deepcopy(model)
     if smooth:

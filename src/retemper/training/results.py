@@ -67,6 +67,17 @@ def finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Traini
     return Training(written["history"], identity)
 
 
+def forget_end(folder: Path) -> None:
+    """Take away the record that a run has ended here, so that another one that begins here can be gone on with.
+
+    The weights stay until the other run has some.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    (folder / "training.json").unlink(missing_ok=True)
+
+
 def write_history(folder: Path, history: History) -> None:
     """One row an epoch, as CSV.
 

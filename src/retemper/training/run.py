@@ -20,7 +20,7 @@ from retemper.training.checkpoints import Checkpoints
 from retemper.training.epoch import steps_per_epoch, train_epoch
 from retemper.training.fit import check_fit
 from retemper.training.precision import resolve
-from retemper.training.results import Training, finished, write_end, write_history
+from retemper.training.results import Training, finished, forget_end, write_end, write_history
 from retemper.training.settings import Settings
 from retemper.training.stopping import BestWeights, Stopping, best_epoch
 
@@ -59,7 +59,8 @@ def train(
         return ended
     checkpoints = Checkpoints(folder / "checkpoints", identity) if folder is not None else None
     best = BestWeights(folder / "checkpoints" / "best.safetensors" if folder is not None else None)
-    if checkpoints is not None and not resume:
+    if folder is not None and checkpoints is not None and not resume and accelerator.is_main_process:
+        forget_end(folder)
         checkpoints.clear()
 
     with _as_it_was(model), channels_last(model, wanted=channels_last_pays(data.shape)):
