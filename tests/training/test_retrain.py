@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from retemper.data import Data
-from retemper.errors import CheckpointError, ModelError, SettingError
+from retemper.errors import CheckpointError, DivergenceError, ModelError, SettingError
 from retemper.models import Network, create, load, smooth
 from retemper.models.hashing import weights_hash
 from retemper.models.storage import read_facts
-from retemper.objectives import CrossEntropy, PGDTraining, as_spec, recipe
+from retemper.objectives import ActivationEntropy, CrossEntropy, PGDTraining, as_spec, recipe
 from retemper.threats import L2, Linf
 from retemper.training import retrain
 
@@ -108,3 +108,38 @@ def test_a_model_without_rectifiers_is_not_made_smooth(digits: Data) -> None:
     model = create("mlp", shape=digits.shape, classes=10, activation="tanh")
     with pytest.raises(ModelError, match="has none"):
         retrain(model, digits, smooth=True, **QUICK)
+
+
+@pytest.mark.parametrize("failure", ["another run", "diverged"])
+def test_where_the_training_fails_the_activations_are_as_they_were(
+    failure: str, network: Network, digits: Data, tmp_path: Path
+) -> None:
+    if failure == "another run":
+        retrain(copy.deepcopy(network), digits, CrossEntropy(), out=tmp_path, **QUICK)
+        settings, error = QUICK, CheckpointError
+    else:
+        settings, error = {**QUICK, "learning_rate": 1e30, "optimiser": "sgd"}, DivergenceError
+    start = copy.deepcopy(network.state_dict())
+    with pytest.raises(error):
+        retrain(network, digits, CrossEntropy(), smooth=True, out=tmp_path, **settings)
+    assert type(network.dense1_act) is nn.ReLU
+    assert network.spec.activation == "relu"
+    network.load_state_dict(start)
+    retrain(network, digits, CrossEntropy(), smooth=True, out=tmp_path / "other", **QUICK)
+    assert network.spec.activation == "silu"
+
+
+def test_a_run_begun_anew_over_a_finished_one_can_be_killed_and_gone_on_with(
+    network: Network, digits: Data, tmp_path: Path, killed_after
+) -> None:  # type: ignore[no-untyped-def]  # a fixture
+    start, settings = copy.deepcopy(network), {"epochs": 3, "progress": False}
+    retrain(copy.deepcopy(start), digits, CrossEntropy(), out=tmp_path, **settings)
+    other = CrossEntropy() + 0.5 * ActivationEntropy()
+    whole = copy.deepcopy(start)
+    retrain(whole, digits, other, **settings)
+    with killed_after(2):
+        retrain(copy.deepcopy(start), digits, other, out=tmp_path, resume=False, **settings)
+    assert (tmp_path / "model.safetensors").is_file(), "what was there stays until there is something better"
+    again = copy.deepcopy(start)
+    retrain(again, digits, other, out=tmp_path, **settings)
+    assert weights_hash(again) == weights_hash(whole)

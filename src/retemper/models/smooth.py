@@ -1,5 +1,7 @@
 """Swapping the rectifiers of a network for a smooth activation, its weights untouched."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from torch import nn
@@ -43,6 +45,26 @@ def smooth(model: nn.Module) -> int:
         if isinstance(network, Network):
             network.spec = replace(network.spec, activation="silu")
     return len(swapped)
+
+
+@contextmanager
+def smooth_unless_it_fails(model: nn.Module) -> Iterator[None]:
+    """`smooth`, and the rectifiers again where the block raises: what is called once more finds what it found before.
+
+    Raises:
+        ModelError: there is none inside the model.
+    """
+    places = rectifiers(model)
+    specs = {network: network.spec for network in model.modules() if isinstance(network, Network)}
+    smooth(model)
+    try:
+        yield
+    except BaseException:
+        for name, module in places.items():
+            model.set_submodule(name, module)
+        for network, spec in specs.items():
+            network.spec = spec
+        raise
 
 
 def rectifiers(model: nn.Module) -> dict[str, nn.Module]:

@@ -10,7 +10,7 @@ from torch import nn
 from retemper.checks import in_0_to_1
 from retemper.data import Data
 from retemper.errors import SettingError
-from retemper.models import smooth as swap_activations
+from retemper.models.smooth import smooth_unless_it_fails
 from retemper.objectives import Objective, recipe
 from retemper.threats import Linf, Threat
 from retemper.training.budget import within_budget
@@ -59,7 +59,8 @@ def retrain(
         give_up: how much clean accuracy on validation images the recipe may lose against the model as it is given, a
             share in [0, 1]; None for as much as it takes. Against fresh weights, which know nothing yet, every budget
             holds.
-        smooth: swap rectifiers for SiLU first (`retemper.models.smooth`): meant to go with the recipe.
+        smooth: swap rectifiers for SiLU first (`retemper.models.smooth`): meant to go with the recipe. Where the
+            training fails or is stopped, they are rectifiers again.
         out: the folder of the run; None writes nothing.
         resume: go on from what is in `out`; False starts over.
         stopping: end early when a score on validation data no longer rises, with the weights of the best epoch; see
@@ -104,7 +105,9 @@ def retrain(
         return within_budget(
             run, model, data, threat, give_up, smooth=smooth, folder=folder, resume=resume, label=label
         )
-    if smooth:
-        check_fit(model, data)  # before anything is swapped
-        swap_activations(model)
-    return run(model, objective=objective or recipe(threat), out=folder, label=label)
+    run = partial(run, model, objective=objective or recipe(threat), out=folder, label=label)
+    if not smooth:
+        return run()
+    check_fit(model, data)  # before anything is swapped
+    with smooth_unless_it_fails(model):
+        return run()
