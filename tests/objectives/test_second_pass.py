@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -103,3 +103,30 @@ def test_in_evaluation_mode_the_part_is_the_whole_and_nothing_is_drawn() -> None
     state = torch.get_rng_state()
     assert every_nth_image(first, 3) == (first, 1.0)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("normed", [torch.nn.utils.parametrizations.spectral_norm, torch.nn.utils.spectral_norm])
+def test_a_spectral_norm_is_that_of_the_first_pass(normed: Callable[[nn.Module], nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(normed(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3)).double().train()
+    inputs, labels = images()
+    first = ForwardPass(model, inputs, labels, differentiable_inputs=True)
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    again = moved(first, torch.zeros_like(inputs))
+    torch.testing.assert_close(again.logits, first.logits, rtol=1e-12, atol=0)
+    assert all(torch.equal(buffer, kept[name]) for name, buffer in model.named_buffers())
+    assert all(module.training for module in model.modules())
+    model(inputs)
+    assert any(not torch.equal(buffer, kept[name]) for name, buffer in model.named_buffers())
+
+
+def test_running_statistics_of_instances_are_those_of_the_first_pass_alone() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2, track_running_stats=True), nn.Flatten()).train()
+    inputs = torch.rand(4, 1, 5, 5)
+    first = ForwardPass(model, inputs, torch.zeros(4, dtype=torch.long), differentiable_inputs=True)
+    assert first.logits.shape == (4, 18)
+    mean = model[1].running_mean.clone()
+    moved(first, torch.ones_like(inputs))
+    assert torch.equal(model[1].running_mean, mean)
+    assert model[1].momentum == 0.1

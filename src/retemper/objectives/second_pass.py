@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from retemper.objectives.forward import ForwardPass
 
 BATCH_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+INSTANCE_NORMALISATIONS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 def moved(
@@ -54,16 +58,31 @@ def every_nth_image(forward: ForwardPass, every: int) -> tuple[ForwardPass, floa
 
 @contextmanager
 def unnoticed(model: nn.Module) -> Iterator[None]:
-    """Run the block without batch normalisation adding what it sees to its running mean and variance."""
-    tracking = [
-        module
-        for module in model.modules()
-        if isinstance(module, BATCH_NORMALISATIONS) and module.training and module.track_running_stats
-    ]
-    for module in tracking:
-        module.track_running_stats = False
+    """Run the block without a trace: running statistics stay, and spectral norms do not step on.
+
+    These take a step of power iteration at every pass in training mode, and with it the weights are others.
+    """
+    quiet: list[tuple[nn.Module, str, Any]] = []
+    for module in model.modules():
+        if module.training and isinstance(module, BATCH_NORMALISATIONS):
+            quiet.append((module, "track_running_stats", False))
+        elif module.training and isinstance(module, INSTANCE_NORMALISATIONS):
+            # It adds to its statistics whether it tracks them or not; so nothing is what it adds.
+            quiet.append((module, "momentum", 0.0))
+        if module.training and _iterates(module):
+            quiet.append((module, "training", False))
+    loud = [(module, name, getattr(module, name)) for module, name, _ in quiet]
+    for settings in quiet:
+        setattr(*settings)
     try:
         yield
     finally:
-        for module in tracking:
-            module.track_running_stats = True
+        for settings in loud:
+            setattr(*settings)
+
+
+def _iterates(module: nn.Module) -> bool:
+    """Whether its mode says that a spectral norm steps on: as a parametrisation, or by the hook of older code."""
+    return isinstance(module, _SpectralNorm) or any(
+        isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()
+    )
