@@ -42,6 +42,11 @@ class Threat(ABC):
         spellings = (f"{self.radius:g}", f"{round(self.radius * 255)}/255", repr(self.radius))
         return f"{self.norm}:{next(text for text in spellings if _radius(text) == self.radius)}"
 
+    @property
+    def in_full(self) -> str:
+        """The spelling, and bounds that are not [0, 1]: what makes the threat the one that it is."""
+        return str(self) if self.bounds == (0.0, 1.0) else f"{self} in {list(self.bounds)}"
+
     def with_radius(self, radius: float) -> Self:
         """The same norm and bounds at another radius."""
         return replace(self, radius=radius)

@@ -79,3 +79,7 @@ def test_an_impossible_warmup_is_refused() -> None:
 
 def test_repr_tells_the_threat_and_the_objective() -> None:
     assert repr(FGSMTraining(Linf(8 / 255))) == "FGSMTraining(linf:8/255, CrossEntropy(), warmup=0.3)"
+
+
+def test_repr_tells_other_bounds_apart_since_runs_are_known_by_it() -> None:
+    assert "(linf:0.1 in [-1.0, 1.0], " in repr(FGSMTraining(Linf(0.1, (-1.0, 1.0))))

@@ -177,3 +177,12 @@ def test_repr_tells_the_threat_the_objective_and_the_ascent() -> None:
     assert repr(PGDTraining(Linf(8 / 255), steps=5, step_size=0.01)) == (
         "PGDTraining(linf:8/255, CrossEntropy(), steps=5, step_size=0.01, warmup=0.3)"
     )
+
+
+def test_repr_tells_other_bounds_apart_since_runs_are_known_by_it() -> None:
+    assert "(linf:0.1 in [-1.0, 1.0], " in repr(PGDTraining(Linf(0.1, (-1.0, 1.0))))
+
+
+def test_repr_tells_step_sizes_apart_however_close() -> None:
+    first, second = (PGDTraining(Linf(0.1), step_size=size) for size in (0.01, 0.0100000001))
+    assert repr(first) != repr(second)

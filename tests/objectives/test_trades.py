@@ -164,4 +164,8 @@ def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
 
 
 def test_repr_tells_the_threat_and_the_ascent() -> None:
-    assert repr(TRADES(Linf(0.1))) == "TRADES(linf:0.1, beta=6, steps=10, step_size=0.025, warmup=0.3)"
+    assert repr(TRADES(Linf(0.1))) == "TRADES(linf:0.1, beta=6.0, steps=10, step_size=0.025, warmup=0.3)"
+
+
+def test_repr_tells_other_bounds_apart_since_runs_are_known_by_it() -> None:
+    assert "(linf:0.1 in [-1.0, 1.0], " in repr(TRADES(Linf(0.1, (-1.0, 1.0))))

@@ -41,6 +41,7 @@ def test_a_model_below_the_floor_ranks_below_all_others_and_by_its_clean_accurac
 def test_it_says_what_it_is(data: Data) -> None:
     score = RobustScore(data, THREATS, floor=0.95, images=30)
     assert repr(score) == "robust accuracy at linf:0.1, l2:0.5 on 30 images, clean 0.95 or more"
+    assert "l2:0.5 in [-1.0, 1.0] on" in repr(RobustScore(data, [L2(0.5, (-1.0, 1.0))]))
 
 
 def test_early_stopping_counts_from_the_model_as_it_is(trained: nn.Module, data: Data) -> None:

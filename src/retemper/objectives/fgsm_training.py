@@ -31,4 +31,4 @@ class FGSMTraining(PGDTraining):
         super().__init__(threat, objective, steps=1, step_size=1.25 * threat.radius, warmup=warmup, seed=seed)
 
     def __repr__(self) -> str:
-        return f"FGSMTraining({self.threat}, {self.objective!r}, warmup={self.warmup:g})"
+        return f"FGSMTraining({self.threat.in_full}, {self.objective!r}, warmup={self.warmup!r})"

@@ -65,6 +65,6 @@ class PGDTraining(AdversarialTraining):
 
     def __repr__(self) -> str:
         return (
-            f"PGDTraining({self.threat}, {self.objective!r}, steps={self.steps}, "
-            f"step_size={self.step_size:.6g}, warmup={self.warmup:g})"
+            f"PGDTraining({self.threat.in_full}, {self.objective!r}, steps={self.steps}, "
+            f"step_size={self.step_size!r}, warmup={self.warmup!r})"
         )

@@ -87,8 +87,8 @@ class TRADES(AdversarialTraining):
 
     def __repr__(self) -> str:
         return (
-            f"TRADES({self.threat}, beta={self.beta:g}, steps={self.steps}, "
-            f"step_size={self.step_size:.6g}, warmup={self.warmup:g})"
+            f"TRADES({self.threat.in_full}, beta={self.beta!r}, steps={self.steps}, "
+            f"step_size={self.step_size!r}, warmup={self.warmup!r})"
         )
 
 

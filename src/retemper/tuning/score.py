@@ -54,8 +54,8 @@ class RobustScore:
         return self.robust(model) if clean >= self.floor else clean - 1
 
     def __repr__(self) -> str:
-        threats = ", ".join(map(str, self.threats))
-        return f"robust accuracy at {threats} on {self.images} images, clean {self.floor:g} or more"
+        threats = ", ".join(threat.in_full for threat in self.threats)
+        return f"robust accuracy at {threats} on {self.images} images, clean {self.floor!r} or more"
 
     def clean(self, model: nn.Module) -> float:
         """Accuracy on all validation images."""
