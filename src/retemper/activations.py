@@ -1,6 +1,7 @@
 """What every layer of a module puts out, recorded by hooks that leave nothing behind."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,6 +20,10 @@ NONLINEARITIES = tuple(
     for name in nonlinearities.__all__
     if name not in {"Softmax", "Softmax2d", "LogSoftmax", "Softmin", "MultiheadAttention"}
 )
+
+
+RUN = re.compile(r"#\d+$")
+"""What ends the name of an output of a module that had run before."""
 
 
 class Activations(Mapping[str, Tensor]):

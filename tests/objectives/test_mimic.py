@@ -90,3 +90,26 @@ def test_bad_settings_are_refused(network: Callable[[int], nn.Sequential], batch
         Mimic.of(network(3), [])
     with pytest.raises(LayerError, match="conv1_act"):
         Mimic((("conv1_act", 1.0),))(network(3), *batch(3))
+
+
+class Twice(nn.Module):
+    """One activation in two places, as in torchvision's residual blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two, self.out, self.act = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 3), nn.ReLU()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.out(self.act(self.two(self.act(self.one(inputs)))))
+
+
+def test_a_module_that_runs_twice_has_two_targets() -> None:
+    inputs, labels = torch.rand(8, 4, generator=torch.Generator().manual_seed(1)), torch.arange(8) % 3
+    model = Twice()
+    term = Mimic.of(model, [(inputs, labels)])
+    assert [layer for layer, _ in term.targets] == ["act", "act#2"]
+    assert term(model, inputs, labels).item() == pytest.approx(0, abs=1e-12)
+    assert Mimic((("act", 0.0), ("act#2", 0.0)))(model, inputs, labels).item() > 0
+    with pytest.raises(LayerError, match=r"'act#3', which has a target, to run in Twice.*act, act#2"):
+        Mimic((("act", 0.0), ("act#3", 0.0)))(model, inputs, labels)

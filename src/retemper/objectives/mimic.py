@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retemper.activations import Layers, record
-from retemper.errors import SettingError
+from retemper.activations import RUN, Layers, record
+from retemper.errors import LayerError, SettingError
 from retemper.information import MEASURES
 from retemper.models import evaluation_mode, logits
 from retemper.models.inference import device_of
@@ -80,8 +80,8 @@ class Mimic(Term):
 
     @property
     def recorded_layers(self) -> Layers:
-        """The layers that have a target."""
-        return [layer for layer, _ in self.targets]
+        """The layers that have a target, those that ran several times once."""
+        return list(dict.fromkeys(RUN.sub("", layer) for layer, _ in self.targets))
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The mean over layers of the squared shares of the maximum by which they miss their targets."""
@@ -89,6 +89,11 @@ class Mimic(Term):
         outputs = forward.activations(self.recorded_layers)
         misses = []
         for layer, target in self.targets:
+            if layer not in outputs:
+                raise LayerError(
+                    f"Expected layer {layer!r}, which has a target, to run in {type(forward.model).__name__}, but it "
+                    f"did not; those that ran: {', '.join(outputs)}."
+                )
             output = outputs[layer]
             maximum = measure.maximum(len(output), output[0].numel())
             entropy = measure.entropy(output)
