@@ -58,6 +58,16 @@ def test_the_verdict_says_how_far_the_share_falls(differential: Attacked, words:
     assert len(verdict.splitlines()) == 4
 
 
+def test_where_nothing_breaks_nothing_falls() -> None:
+    verdict = outcome(seen(*[2] * 200), seen(*[2] * 200)).verdict()
+    assert verdict.count("does not fall (") == 4
+
+
+def test_a_fall_to_less_than_half_within_the_noise_is_not_radical() -> None:
+    verdict = outcome(seen(*[0.4] * 2, *[2] * 98), seen(*[2] * 100)).verdict()
+    assert "radically" not in verdict
+
+
 def test_a_fall_within_the_noise_is_none() -> None:
     verdict = outcome(seen(0.4, 0.4, 0.4, 0.4), seen(0.4, 0.4, 0.4, 2)).verdict()
     assert verdict.count("does not fall beyond the noise (") == 4

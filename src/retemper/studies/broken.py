@@ -140,9 +140,13 @@ class Outcome:
                     for loss in ("differential", "cross-entropy")
                 )
                 falls.append((radius, theirs, ours))
-            radical = [fall for fall in falls if fall[2] <= RADICAL * fall[1]]
-            word = "falls radically" if len(radical) == len(falls) else "falls radically in part" if radical else ""
             here = [found for found in differences if (found.budget, found.split) == (budget, split)]
+            radical = [
+                fall
+                for fall, found in zip(falls, here, strict=True)
+                if fall[2] <= RADICAL * fall[1] and found.interval.high < 0
+            ]
+            word = "falls radically" if len(radical) == len(falls) else "falls radically in part" if radical else ""
             if not word and all(found.interval.high < 0 for found in here):
                 word = "falls, but not to half"
             elif not word:
