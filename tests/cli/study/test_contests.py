@@ -41,10 +41,11 @@ def test_a_contest_prints_the_search_and_a_row_a_rival(
     monkeypatch.setattr(many_classes, "OPTIMISERS", (("adam", 1e-3), ("sgd", 0.03)))
     options = ["--data", "digits", "--model", "mlp", "--threat", "l2:0.5", "--epochs", "1", "--seeds", "1"]
     options += ["--images", "20", "--out", str(tmp_path), *(["--classes", "3,8"] if study == "input-gradient" else [])]
-    options += ["--weights", "0.01,0.1"] if study == "retraining" else []
+    options += ["--weights", "0.01,0.1", "--give-up", "0.02"] if study == "retraining" else []
     result = CliRunner().invoke(command.app, ["study", study, *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "result.json").read_text())
+    assert written["contest"]["give_up"] == (0.02 if study == "retraining" else None)
     assert len(written["trials"]) == {"input-gradient": 5, "multi-class": 4, "retraining": 4}[study]
     for trial in written["trials"]:
         mark = " *" if trial["way"] in written["chosen"].values() else ""

@@ -74,6 +74,9 @@ def retraining(
     weights: Annotated[
         str, typer.Option(help="Of the entropy term, separated by commas; validation images choose one.")
     ] = "0.6,1.25,2.5",
+    give_up: Annotated[
+        float, typer.Option(help="How much clean accuracy a weight may lose on validation images, a share.")
+    ] = 0.01,
     base_epochs: study_options.BaseEpochs = 2,
     epochs: Annotated[int, typer.Option(help="Of each retraining.")] = 2,
     seeds: study_options.Seeds = 5,
@@ -83,7 +86,7 @@ def retraining(
 ) -> None:
     """Hold entropic retraining against plain retraining of equal length, and against PGD retraining.
 
-    The weight is the most robust on validation images that costs at most one point of clean accuracy there.
+    The weight is the most robust on validation images, within a budget of clean accuracy there.
     """
     from retemper.studies.retraining import contest
     from retemper.threats import parse
@@ -99,6 +102,7 @@ def retraining(
         epochs=epochs,
         seeds=seeds,
         images=images,
+        give_up=give_up,
     )
     _hold(asked, out, progress=progress)
 
