@@ -1,8 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 
-from retemper.tuning.search import STEP, Trial, best_of, following
+from retemper.tuning.search import STEP, Trial, best_of, chosen, following
 
 
 def search(peak: float, *, first: float, tries: int, allowed: float = math.inf) -> list[float]:
@@ -40,3 +41,32 @@ def test_the_best_keeps_clean_accuracy_and_of_none_it_is_the_cleanest() -> None:
     assert best_of([kept, robust, cleaner], floor=0.96) is kept
     assert best_of([robust, cleaner], floor=0.96) is cleaner
     assert best_of([kept, robust, cleaner], floor=0.0) is robust
+
+
+def stood(*images: float) -> np.ndarray:
+    return np.array(images)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "place"),
+    [
+        (3, 0, 2),  # 0.03 against a standard error of 0.017
+        (2, 1, 1),  # 0.01 against 0.017
+        (4, 2, 1),  # 0.02 against 0.024
+        (6, 2, 2),  # 0.04 against 0.028
+    ],
+)
+def test_another_weight_than_the_first_needs_more_than_a_standard_error(gained: int, lost: int, place: int) -> None:
+    first = np.repeat([0.0, 1.0], [40, 60])
+    other = first.copy()
+    other[:gained], other[-lost or 100 :] = 1.0, 0.0
+    trials = [Trial(0.0, 0.99, 0.2), Trial(1.0, 0.99, first.mean()), Trial(3.0, 0.99, other.mean())]
+    assert chosen(trials, [np.zeros(100), first, other], floor=0.98) == place
+
+
+def test_the_first_weight_is_no_choice_where_it_loses_clean_accuracy_or_robustness() -> None:
+    as_it_was, better = stood(1, 0, 0, 0), stood(1, 1, 0, 0)
+    for first in (Trial(1.0, 0.9, 0.5), Trial(1.0, 0.99, 0.25), Trial(1.0, 0.0, 0.0)):
+        trials = [Trial(0.0, 0.99, 0.25), first, Trial(0.3, 0.99, 0.5)]
+        assert chosen(trials, [as_it_was, np.full(4, first.robust), better], floor=0.98) == 2
+        assert chosen(trials[:2], [as_it_was, np.full(4, first.robust)], floor=0.98) == 0

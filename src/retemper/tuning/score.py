@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from torch import nn
 
 from retemper.checks import at_least_one, in_0_to_1
@@ -51,7 +52,7 @@ class RobustScore:
     def __call__(self, model: nn.Module) -> float:
         """Of the model as it is."""
         clean = self.clean(model)
-        return self.robust(model) if clean >= self.floor else clean - 1
+        return float(self.withstood(model).mean()) if clean >= self.floor else clean - 1
 
     def __repr__(self) -> str:
         threats = ", ".join(threat.in_full for threat in self.threats)
@@ -61,7 +62,7 @@ class RobustScore:
         """Accuracy on all validation images."""
         return accuracy(model, self.data.validation.batches(BATCH))
 
-    def robust(
+    def withstood(
         self,
         model: nn.Module,
         *,
@@ -69,8 +70,11 @@ class RobustScore:
         resume: bool = True,
         progress: bool = False,
         label: str = "attacking",
-    ) -> float:
-        """Robust accuracy alone, whatever the clean one, kept in a folder if one is given."""
+    ) -> Float[np.ndarray, " images"]:
+        """For each attacked image the share of threats that it withstood, kept in a folder if one is given.
+
+        The mean is the robust accuracy, whatever the clean one.
+        """
         found = evaluate(
             model,
             self.data.validation.take(self.images),
@@ -82,7 +86,7 @@ class RobustScore:
             progress=progress,
             label=label,
         )
-        return float(np.mean([each.accuracy for each in found.robustness]))
+        return np.mean([each.standing for each in found.robustness], axis=0)
 
 
 def early_stopping(

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
 from torch import nn
 
 from retemper.checks import at_least_one, in_0_to_1
@@ -18,7 +20,7 @@ from retemper.objectives.presets import ENTROPIC_WEIGHT
 from retemper.threats import Threat
 from retemper.training import retrain
 from retemper.tuning.score import RobustScore, stopping_by
-from retemper.tuning.search import Trial, best_of, following
+from retemper.tuning.search import Trial, best_of, chosen, following
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class Tuned:
     def as_json(self) -> dict[str, Any]:
         """Everything above."""
         return asdict(self)
+
+
+@dataclass
+class _Tried:
+    """A trial, what each attacked image withstood, and the weights of the model; none where it cannot be chosen."""
+
+    trial: Trial
+    withstood: Float[np.ndarray, " images"]
+    state: dict[str, Any]
 
 
 def tune(
@@ -58,7 +69,8 @@ def tune(
     """Retrain a model several times from where it is, each with another weight, and leave it with the best.
 
     Best is the largest robust accuracy on validation images, against a cheap attack (APGD with cross-entropy and
-    margin, 10 steps each), among the weights that keep clean validation accuracy within the budget. It is a figure to
+    margin, 10 steps each), among the weights that keep clean validation accuracy within the budget; the first weight
+    stays unless another is better by more than a standard error (`retemper.tuning.search.chosen`). It is a figure to
     choose by: what was chosen needs an evaluation on test images.
 
     Args:
@@ -95,17 +107,18 @@ def tune(
     folder = Path(out) if out is not None else None
     score = RobustScore(data, threats, images=images)
 
-    def robust(name: str) -> float:
+    def seen(weight: float, name: str, clean: float) -> _Tried:
         place = folder / name / "validation" if folder is not None else None
-        return score.robust(model, out=place, resume=resume, progress=progress, label=f"{name}: attacking")
+        label = f"{name}: attacking"
+        withstood = score.withstood(model, out=place, resume=resume, progress=progress, label=label)
+        trial = Trial(weight, clean, float(withstood.mean()))
+        return _Tried(trial, withstood, copy.deepcopy(model.state_dict()))
 
-    start = copy.deepcopy(model.state_dict())
-    trials = [Trial(0.0, score.clean(model), robust("as it was"))]
-    floor = trials[0].clean - give_up
+    tried = [seen(0.0, "as it was", score.clean(model))]
+    start, floor = tried[0].state, tried[0].trial.clean - give_up
     stopping = None if patience is None else stopping_by(replace(score, floor=floor), patience)
-    best = start
     for _ in range(tries):
-        weight = following(trials, floor, first)
+        weight = following([one.trial for one in tried], floor, first)
         name = f"weight {weight:.4g}"
         model.load_state_dict(start)
         try:
@@ -122,13 +135,17 @@ def tune(
             )
         except DivergenceError:
             # As bad as can be: the search goes on with smaller weights.
-            trials.append(Trial(weight, 0.0, 0.0))
+            tried.append(_Tried(Trial(weight, 0.0, 0.0), np.zeros_like(tried[0].withstood), {}))
             continue
-        trials.append(Trial(weight, training.chosen["validation_accuracy"], robust(name)))
-        if best_of(trials, floor) is trials[-1]:
-            best = copy.deepcopy(model.state_dict())
-    model.load_state_dict(best)
-    tuned = Tuned(best_of(trials, floor).weight, tuple(trials))
+        tried.append(seen(weight, name, training.chosen["validation_accuracy"]))
+        best = best_of([one.trial for one in tried], floor)
+        for one in tried[2:]:
+            if one.trial is not best:
+                one.state = {}  # it will not be chosen any more
+    trials = [one.trial for one in tried]
+    kept = tried[chosen(trials, [one.withstood for one in tried], floor)]
+    model.load_state_dict(kept.state)
+    tuned = Tuned(kept.trial.weight, tuple(trials))
     if folder is not None:
         # So that an attack on these weights can follow what they were trained on.
         spec = as_spec(objective(tuned.weight)) if tuned.weight > 0 else None
