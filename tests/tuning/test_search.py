@@ -50,6 +50,7 @@ def stood(*images: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("gained", "lost", "place"),
     [
+        (1, 0, 1),  # 0.01 against a standard error of 0.01
         (3, 0, 2),  # 0.03 against a standard error of 0.017
         (2, 1, 1),  # 0.01 against 0.017
         (4, 2, 1),  # 0.02 against 0.024

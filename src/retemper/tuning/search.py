@@ -46,7 +46,9 @@ def chosen(trials: Sequence[Trial], withstood: Sequence[Float[np.ndarray, " imag
     if best == 0 or best_of(trials[:2], floor) is trials[0]:
         return best
     gains = withstood[best] - withstood[1]
-    return best if gains.mean() > gains.std() / math.sqrt(len(gains)) else 1
+    # The error that the mean has where there is no difference: so a single image is never enough.
+    error = math.sqrt(np.square(gains).mean() / len(gains))
+    return best if gains.mean() > error else 1
 
 
 def following(trials: Sequence[Trial], floor: float, first: float) -> float:
