@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import astuple
 from pathlib import Path
 
@@ -119,3 +120,12 @@ def test_the_global_generator_stays_as_it_was(finished: tuple[Path, Results]) ->
     before = torch.get_rng_state()
     compare(SMALL, finished[0], progress=False)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_networks_of_which_nothing_says_whose_they_are_are_not_read_back(
+    finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "copy")
+    (tmp_path / "copy" / "comparison.json").unlink()
+    with pytest.raises(CheckpointError, match=r"seed-\d, but no comparison.json"):
+        compare(SMALL, tmp_path / "copy", progress=False)

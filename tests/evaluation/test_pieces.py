@@ -119,3 +119,11 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "evaluation.json").write_text('{"seed"')
     with pytest.raises(CheckpointError, match=r"evaluation\.json"):
         Pieces(tmp_path, IDENTITY, resume=True)
+
+
+def test_pieces_of_which_nothing_says_whose_they_are_are_not_read_back(tmp_path: Path) -> None:
+    Pieces(tmp_path, IDENTITY, resume=True).piece("chunk-1", a_piece)
+    (tmp_path / "evaluation.json").unlink()
+    with pytest.raises(CheckpointError, match=r"chunk-1.safetensors, but no evaluation.json.*--no-resume"):
+        Pieces(tmp_path, {"seed": 1}, resume=True)
+    assert not Pieces(tmp_path, {"seed": 1}, resume=False).holds("chunk-1")

@@ -9,11 +9,12 @@ from torch import nn
 
 from retemper.data import Data
 from retemper.errors import CheckpointError
-from retemper.models import Network, create
+from retemper.models import Network, create, load
 from retemper.models.hashing import weights_hash
 from retemper.objectives import CrossEntropy, PGDTraining, differential_training
 from retemper.threats import Linf
 from retemper.training import retrain
+from retemper.training.checkpoints import Checkpoints
 
 Kill = Callable[[int], AbstractContextManager[None]]
 
@@ -84,3 +85,28 @@ def test_a_full_disk_keeps_the_checkpoint_before(
     with pytest.raises(OSError, match=r"No space left.*epoch-00002, is still there"):
         retrain(network, digits, CrossEntropy(), epochs=4, out=tmp_path, progress=False)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch-00002"]
+
+
+def test_what_is_not_ours_is_neither_read_nor_deleted(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "checkpoints", {"seed": 0})
+    for name in ("lightning/best.ckpt", "epoch-best/run.json", "epoch-00007/state.pt", "epoch-00003/run.json"):
+        (tmp_path / "checkpoints" / name).parent.mkdir(parents=True)
+        (tmp_path / "checkpoints" / name).write_text("mine")
+    (tmp_path / "checkpoints" / "best.safetensors").write_text("ours")
+    checkpoints.clear()
+    kept = sorted(path.parent.name for path in (tmp_path / "checkpoints").rglob("*") if path.is_file())
+    assert kept == ["epoch-00007", "epoch-best", "lightning"]
+    assert checkpoints.latest() == tmp_path / "checkpoints" / "epoch-00007"
+
+
+@pytest.mark.parametrize("give_up", [None, 0.5])
+def test_weights_that_no_run_of_ours_wrote_are_not_written_over(
+    network: Network, digits: Data, tmp_path: Path, give_up: float | None
+) -> None:
+    (tmp_path / "model.safetensors").write_text("mine")
+    settings = {"give_up": give_up, "epochs": 1, "progress": False, "out": tmp_path}
+    with pytest.raises(CheckpointError, match=r"no training.json that says.*--no-resume"):
+        retrain(network, digits, **settings)
+    assert (tmp_path / "model.safetensors").read_text() == "mine"
+    retrain(network, digits, resume=False, **settings)
+    assert load(tmp_path / "model.safetensors").spec == network.spec

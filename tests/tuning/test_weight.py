@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.data import Data
-from retemper.errors import SettingError
+from retemper.errors import CheckpointError, SettingError
 from retemper.evaluation import evaluate, plan
 from retemper.models import load as load_model
 from retemper.models import predict
@@ -138,3 +138,12 @@ def test_the_first_weight_stays_where_others_are_about_as_good(
     kept = load_model(tmp_path / "weight 0.1" / "model.safetensors")
     for ours, theirs in zip(model.parameters(), kept.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_weights_that_no_search_of_ours_wrote_are_not_written_over(
+    trained: nn.Module, data: Data, tmp_path: Path
+) -> None:
+    (tmp_path / "model.safetensors").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"no tuned.json"):
+        run(copy.deepcopy(trained), data, tries=1, out=tmp_path)
+    assert (tmp_path / "model.safetensors").read_text() == "mine"

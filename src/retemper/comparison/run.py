@@ -66,6 +66,11 @@ def _claim(folder: Path, comparison: Comparison, data: Data) -> None:
     # Another version may have other defaults, and other data another fingerprint: both make it another comparison.
     ours = comparison.as_dict() | {"fingerprint": data.fingerprint(), "retemper": describe()["retemper"]}
     if not path.is_file():
+        if found := next(folder.glob("seed-*"), None):
+            raise CheckpointError(
+                f"{folder} holds networks, in {found.name}, but no {path.name} that says of which comparison. Choose "
+                "another folder with --out."
+            )
         write_json(path, ours)
         return
     theirs = read_json(path)

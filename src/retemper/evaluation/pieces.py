@@ -38,12 +38,18 @@ class Pieces:
         if folder is None:
             return
         written = folder / "evaluation.json"
+        # What else lies there, such as weights, is not ours to delete.
+        known = [path for kind in KINDS for path in folder.glob(f"{kind}-*.safetensors")]
         if not resume:
-            # What else lies there, such as weights, is not ours to delete.
-            for path in [*(path for kind in KINDS for path in folder.glob(f"{kind}-*.safetensors")), written]:
+            for path in [*known, written]:
                 path.unlink(missing_ok=True)
         if written.is_file():
             _check_same(written, identity)
+        elif resume and known:
+            raise CheckpointError(
+                f"{folder} holds parts of an evaluation, such as {known[0].name}, but no {written.name} that says of "
+                "which. Name another folder, or pass resume=False (--no-resume) to evaluate anew."
+            )
         else:
             write_json(written, identity)
 
@@ -73,7 +79,7 @@ def _check_same(written: Path, identity: dict[str, Any]) -> None:
     others = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
     raise CheckpointError(
         f"{written.parent} holds another evaluation: it differs in {', '.join(others) or 'what it records'}. Name "
-        "another folder, or pass resume=False to evaluate anew."
+        "another folder, or pass resume=False (--no-resume) to evaluate anew."
     )
 
 

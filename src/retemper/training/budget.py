@@ -16,7 +16,7 @@ from retemper.models import smooth as swap_activations
 from retemper.models.inference import device_of
 from retemper.objectives import recipe
 from retemper.threats import Threat
-from retemper.training.results import Training, forget_end, write_end, write_history
+from retemper.training.results import Training, forget_end, refuse_foreign, write_end, write_history
 from retemper.training.run import EVALUATION_BATCH
 
 WEIGHTS = (1.0, 1 / 2, 1 / 4, 1 / 8)
@@ -45,6 +45,8 @@ def within_budget(
     """
     if folder is not None and resume:
         _check_ended(folder, give_up)
+        if not any(folder.glob("weight *")):
+            refuse_foreign(folder)
     if folder is not None and not resume and PartialState().is_main_process:
         forget_end(folder)
     before = accuracy(model, data.validation.batches(EVALUATION_BATCH))
@@ -84,7 +86,7 @@ def _check_ended(folder: Path, give_up: float) -> None:
     if ended.is_file() and read_json(ended)["identity"].get("give_up") != give_up:
         raise CheckpointError(
             f"{folder} holds another finished run: it differs in give_up. Choose another folder, or pass resume=False "
-            "to replace it."
+            "(--no-resume) to replace it."
         )
 
 

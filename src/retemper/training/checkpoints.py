@@ -1,6 +1,8 @@
 """Checkpoints: written whole or not at all, one an epoch, and read back only into the run that wrote them."""
 
+import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 History = list[dict[str, float]]
+BEST = "best.safetensors"  # the weights of the best epoch so far, beside the checkpoints
+_EPOCH = re.compile(r"epoch-\d{5}")
 
 
 class Checkpoints:
@@ -29,7 +33,7 @@ class Checkpoints:
 
     def latest(self) -> Path | None:
         """The newest whole checkpoint; one is whole when it has its final name."""
-        found = sorted(self.folder.glob("epoch-*"))
+        found = sorted(path for path in self.folder.glob("epoch-*") if _EPOCH.fullmatch(path.name))
         return found[-1] if found else None
 
     def save(self, accelerator: "Accelerator", history: History) -> Path:
@@ -84,12 +88,18 @@ class Checkpoints:
             if found.get(key) != wanted:
                 raise CheckpointError(
                     f"{latest} belongs to another run: its {key} is {found.get(key)!r}, but now it is {wanted!r}. "
-                    "Choose another folder, or pass resume=False to start over."
+                    "Choose another folder, or pass resume=False (--no-resume) to start over."
                 )
 
     def clear(self) -> None:
-        """Delete all checkpoints, once the run is over or starts over."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete all checkpoints, once the run is over or starts over; what else lies there stays."""
+        for path in self.folder.glob("epoch-*"):
+            if _EPOCH.fullmatch(path.name) and (path / "run.json").is_file():
+                shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(self.folder / "unfinished", ignore_errors=True)
+        (self.folder / BEST).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
 
-_ADVICE = "Delete that folder to go on without it, or pass resume=False to start over."
+_ADVICE = "Delete that folder to go on without it, or pass resume=False (--no-resume) to start over."

@@ -54,7 +54,7 @@ def finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Traini
         changed = [key for key in {**found, **identity} if found.get(key) != identity.get(key)]
         raise CheckpointError(
             f"{folder} holds another finished run: it differs in {', '.join(changed)}. Choose another folder, or "
-            "pass resume=False to replace it."
+            "pass resume=False (--no-resume) to replace it."
         )
     import safetensors.torch
 
@@ -62,9 +62,24 @@ def finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Traini
         model.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
     except Exception as error:  # truncated files fail in as many ways as there are readers
         raise CheckpointError(
-            f"{folder / 'model.safetensors'} is damaged or missing ({error}). Pass resume=False to train again."
+            f"{folder / 'model.safetensors'} is damaged or missing ({error}). Pass resume=False (--no-resume) to train "
+            "again."
         ) from error
     return Training(written["history"], identity)
+
+
+def refuse_foreign(folder: Path, record: str = "training.json") -> None:
+    """Make sure that no weights lie here that nothing of ours says it has written: they would be written over.
+
+    Raises:
+        CheckpointError: they do.
+    """
+    weights = folder / "model.safetensors"
+    if weights.is_file() and not (folder / record).is_file():
+        raise CheckpointError(
+            f"{weights} is there, but no {record} that says that a run wrote it. Choose another folder, or pass "
+            "resume=False (--no-resume) to replace it."
+        )
 
 
 def forget_end(folder: Path) -> None:

@@ -16,11 +16,18 @@ from retemper.models.layout import channels_last, channels_last_pays
 from retemper.objectives import Objective
 from retemper.progress import progress_line
 from retemper.training import optimisers
-from retemper.training.checkpoints import Checkpoints
+from retemper.training.checkpoints import BEST, Checkpoints
 from retemper.training.epoch import steps_per_epoch, train_epoch
 from retemper.training.fit import check_fit
 from retemper.training.precision import resolve
-from retemper.training.results import Training, finished, forget_end, write_end, write_history
+from retemper.training.results import (
+    Training,
+    finished,
+    forget_end,
+    refuse_foreign,
+    write_end,
+    write_history,
+)
 from retemper.training.settings import Settings
 from retemper.training.stopping import BestWeights, Stopping, best_epoch
 
@@ -58,7 +65,9 @@ def train(
     if folder is not None and resume and (ended := finished(folder, identity, model)) is not None:
         return ended
     checkpoints = Checkpoints(folder / "checkpoints", identity) if folder is not None else None
-    best = BestWeights(folder / "checkpoints" / "best.safetensors" if folder is not None else None)
+    if folder is not None and checkpoints is not None and resume and checkpoints.latest() is None:
+        refuse_foreign(folder)
+    best = BestWeights(folder / "checkpoints" / BEST if folder is not None else None)
     if folder is not None and checkpoints is not None and not resume and accelerator.is_main_process:
         forget_end(folder)
         checkpoints.clear()

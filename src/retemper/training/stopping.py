@@ -76,6 +76,6 @@ class BestWeights:
             except Exception as error:  # truncated files fail in as many ways as there are readers
                 raise CheckpointError(
                     f"{self._file}, the best epoch of a run that was killed, is damaged or missing ({error}). "
-                    "Pass resume=False to train again."
+                    "Pass resume=False (--no-resume) to train again."
                 ) from error
         model.load_state_dict(weights)

@@ -19,6 +19,7 @@ from retemper.objectives import Objective, as_spec
 from retemper.objectives.presets import ENTROPIC_WEIGHT
 from retemper.threats import Threat
 from retemper.training import retrain
+from retemper.training.results import refuse_foreign
 from retemper.tuning.score import RobustScore, stopping_by
 from retemper.tuning.search import Trial, best_of, chosen, following
 
@@ -105,6 +106,8 @@ def tune(
             "`smooth=True` on CrossEntropy()."
         )
     folder = Path(out) if out is not None else None
+    if folder is not None and resume:
+        refuse_foreign(folder, "tuned.json")
     score = RobustScore(data, threats, images=images)
 
     def seen(weight: float, name: str, clean: float) -> _Tried:
