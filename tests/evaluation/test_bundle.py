@@ -140,6 +140,10 @@ def test_files_that_are_no_bundle_are_named(tmp_path: Path) -> None:
         {"originals": torch.full((6, 1, 2, 2), 2.0)},
         {"images": 5},
         {"draws": 0},
+        {"draws": 1.5},
+        {"images": 50.5},
+        {"data": ["name", "split"]},
+        {"data": {"name": "ten", "split": ["test"]}},
         {"data": {"name": "ten"}},
         {"originals": torch.full((6, 1, 2, 2), float("nan"))},
         {name: torch.zeros(0, 1, 2, 2) for name in ("originals", "adversarial")}

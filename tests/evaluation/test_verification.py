@@ -175,3 +175,10 @@ def test_a_randomised_model_answers_by_its_majority(label: int) -> None:
     assert found.wrong == (300 if label == 0 else 0)
     single = verify(replace(bundle, draws=1), model, split).wrong
     assert 60 < single < 240
+
+
+def test_wider_bounds_than_the_verifiers_prove_nothing() -> None:
+    bundle, model, split = refutation(Linf(0.1, (-5.0, 5.0)))
+    found = verify(bundle, model, split)
+    assert (found.same_bounds, found.stands, found.wrong) == (False, False, 201)
+    assert verify(bundle, model, split, bounds=(-5.0, 5.0)).stands

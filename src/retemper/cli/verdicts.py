@@ -100,6 +100,8 @@ def verification_table(found: Verification, bundle: Bundle) -> Table:
     )
     table.add_column("rechecked")
     table.add_column("found", justify="right")
+    low, high = bundle.claim.threat.bounds
+    table.add_row(f"bounds of inputs, [{low:g}, {high:g}], are those of the model", _yes(found.same_bounds))
     table.add_row("weights are those that were attacked", _yes(found.same_weights))
     table.add_row("images listed once, labels known to the model", _yes(found.well_formed))
     table.add_row("originals and labels are those of the data", _yes(found.same_data))

@@ -26,6 +26,9 @@ def verify(
         typer.Option(help="Compare the original images and labels with this data set, named as for `evaluate`."),
     ] = None,
     classes: options.Classes = "",
+    bounds: Annotated[
+        tuple[float, float], typer.Option(help="Of the model's inputs. A refutation within other ones does not stand.")
+    ] = (0.0, 1.0),
     json: Annotated[Path | None, typer.Option(help="Write what was found here.")] = None,
 ) -> None:
     """Recheck a refutation in seconds, without any attack: is each input within the threat, is each answer wrong?
@@ -45,7 +48,7 @@ def verify(
     split = None
     if data is not None:
         split = load(data, classes=options.names(classes) or None).split(refutation.data["split"])
-    found = recheck(refutation, network, split)
+    found = recheck(refutation, network, split, bounds=bounds)
     Console().print(verification_table(found, refutation))
     if json is not None:
         write_json(json, {"bundle": str(bundle), "model": model, **found.as_json()})

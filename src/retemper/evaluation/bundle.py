@@ -158,10 +158,14 @@ def _built(path: Path | str, tensors: dict[str, Tensor], text: str) -> Bundle:
         threat = about["threat"]
         claim = Claim(about["claim"], NORMS[threat["norm"]](threat["radius"], tuple(threat["bounds"])))
         claim.threat.check_inputs(tensors["originals"])
+        numbers, data = [about[name] for name in ("images", "classes", "seed", "draws")], about["data"]
         if (
-            about["images"] < len(tensors["indices"])
+            not all(type(number) is int for number in numbers)
+            or about["images"] < len(tensors["indices"])
             or about["draws"] < 1
-            or not {"name", "split"} <= set(about["data"])
+            or not isinstance(data, dict)
+            or not {"name", "split"} <= set(data)
+            or not all(isinstance(text, str) for text in data.values())
         ):
             raise ValueError("its numbers of images and draws, or the name and split of its data, make no sense")
         fields: dict[str, Any] = {name: about[name] for name in _ABOUT} | {"attacks": tuple(about["attacks"])} | tensors

@@ -30,6 +30,7 @@ class Verification:
         listed: how many of them it says fell.
         inside: how many of those lie within the threat of their originals.
         wrong: how many of those the model answers wrongly.
+        same_bounds: whether the threat's bounds are those that the verifier wants.
         same_weights: whether the model's weights are those that were attacked.
         well_formed: whether every image is listed once and is one of those evaluated, and the labels are
             classes of the model.
@@ -41,6 +42,7 @@ class Verification:
     listed: int
     inside: int
     wrong: int
+    same_bounds: bool
     same_weights: bool
     well_formed: bool
     same_data: bool | None
@@ -58,7 +60,7 @@ class Verification:
     @property
     def stands(self) -> bool:
         """Whether the inputs that were rechecked still refute the claim for this model (and this data)."""
-        belongs = self.same_weights and self.well_formed and self.same_data is not False
+        belongs = self.same_bounds and self.same_weights and self.well_formed and self.same_data is not False
         return belongs and self.interval.high < self.claim.accuracy
 
     def as_json(self) -> dict[str, Any]:
@@ -72,7 +74,9 @@ class Verification:
         }
 
 
-def verify(bundle: Bundle, model: nn.Module, split: Split | None = None) -> Verification:
+def verify(
+    bundle: Bundle, model: nn.Module, split: Split | None = None, *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Verification:
     """Hold a bundle against a model: every input within the threat, every answer wrong, the same weights.
 
     An input that fails is not counted; the rest may still refute the claim. A bundle alone cannot tell that
@@ -83,6 +87,7 @@ def verify(bundle: Bundle, model: nn.Module, split: Split | None = None) -> Veri
         bundle: from `read_bundle`.
         model: on any device; its modes are as they were afterwards.
         split: the data that was attacked.
+        bounds: of the model's inputs. They are the verifier's: a bundle that brings wider ones proves nothing.
 
     Raises:
         ModelError: the model does not run on the inputs, or returns NaN.
@@ -98,6 +103,7 @@ def verify(bundle: Bundle, model: nn.Module, split: Split | None = None) -> Veri
         listed=len(bundle.indices),
         inside=int(inside.sum()),
         wrong=int(wrong.sum()),
+        same_bounds=bundle.claim.threat.bounds == bounds,
         same_weights=weights_hash(model) == bundle.weights,
         well_formed=_distinct_below(bundle.images, bundle.indices)
         and classes == bundle.classes
