@@ -25,6 +25,15 @@ class Returns(nn.Module):
         return self.answer()
 
 
+def test_whatever_a_users_forward_raises_names_the_model() -> None:
+    class Looks(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return {}["nothing"]
+
+    with pytest.raises(ModelError, match=r"Looks failed on inputs of shape \(2, 3\).*KeyError: 'nothing'"):
+        logits(Looks(), torch.zeros(2, 3))
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -63,6 +63,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "def linear(): return torch.nn.Linear(WIDTH, 3)\n"
         "def text(): return 'no module'\n"
         "def fails(): raise KeyError('on purpose')\n"
+        "def leaves(): raise SystemExit(0)\n"
         "def wants_more(width): return torch.nn.Linear(width, 3)\n"
         "class Tied(torch.nn.Module):\n"
         "    def __init__(self):\n"
@@ -112,6 +113,7 @@ def test_the_import_path_is_left_alone_also_when_the_factory_fails(here: Path) -
         ("own_networks:missing", "AttributeError.*missing"),
         ("own_networks:wants_more", "TypeError"),
         ("own_networks:constant", "TypeError"),
+        ("own_networks:leaves", "SystemExit"),
         ("own_networks:text", "torch.nn.Module, but got str"),
     ],
 )

@@ -1,6 +1,7 @@
 """The commands and how their errors are shown."""
 
 import sys
+import traceback
 from importlib.metadata import version
 from typing import Annotated
 
@@ -43,17 +44,30 @@ def _options(
 ) -> None: ...
 
 
+STOPPED = 130
+FAULT = 70  # of the program, as sysexits.h has it: no status that a verdict has
+
+
 def main() -> None:
-    """Run the command; what the user got wrong, and what the disk refused, is one message and exit status 2."""
+    """Run the command; what the user got wrong, and what the disk refused, is one message and exit status 2.
+
+    Anything else that fails is ours to mend: its traceback, and exit status 70. Python's own status would be 1, by
+    which `evaluate` says that a claim is refuted.
+    """
     try:
         app()
+    except SystemExit as left:
+        if left.code == STOPPED:  # Typer turns what is stopped by hand into an exit without a word
+            typer.echo("Stopped. With --out, the same command goes on where it was.", err=True)
+        raise
     except RetemperError as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"Reading or writing failed: {error}. What was there before is still there.")
-    except KeyboardInterrupt:
-        typer.echo("Stopped. With --out, the same command goes on where it was.", err=True)
-        sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        typer.echo("This is a fault of retemper, and says nothing of the network.", err=True)
+        sys.exit(FAULT)
 
 
 def _fail(message: str) -> None:

@@ -23,9 +23,10 @@ def logits(model: nn.Module, inputs: Float[Tensor, "images *shape"]) -> Float[Te
         outputs = model(inputs)
     except (torch.OutOfMemoryError, RetemperError):
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+    except Exception as error:  # a user's own code may raise anything
         raise ModelError(
-            f"{type(model).__name__} failed on inputs of shape {tuple(inputs.shape)} and {inputs.dtype}: {error}"
+            f"{type(model).__name__} failed on inputs of shape {tuple(inputs.shape)} and {inputs.dtype}: "
+            f"{type(error).__name__}: {error}"
         ) from error
     return _as_logits(outputs, len(inputs), type(model).__name__)
 

@@ -106,7 +106,7 @@ def _from_spec(path: Path, spec: str | None) -> nn.Module:
         raise ModelError(f"{path} does not say which network it belongs to; name it as package.module:factory.")
     try:
         return create(**json.loads(spec))
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a file may ask for any shape
         raise ModelError(
             f"{path} belongs to a network that this version of retemper cannot build ({error}); name it as "
             "package.module:factory."
@@ -126,7 +126,7 @@ def from_factory(reference: str) -> nn.Module:
         with _current_folder_importable():
             factory: Any = getattr(importlib.import_module(module_name), attribute)
             model = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit would say what a verdict says
         raise ModelError(f"{reference} cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"Expected {reference} to return a torch.nn.Module, but got {type(model).__name__}.")

@@ -75,7 +75,7 @@ def from_spec(spec: Sequence[Mapping[str, Any]]) -> WeightedSum:
     """
     try:
         return WeightedSum(tuple((float(entry["weight"]), _term(entry)) for entry in spec))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SettingError(f"Expected terms as `as_spec` describes them, but got {spec!r}: {error}") from error
 
 
