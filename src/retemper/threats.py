@@ -196,7 +196,7 @@ def parse(text: str) -> list[Threat]:
     ['linf:2/255', 'linf:8/255']
 
     Raises:
-        SettingError: the norm is unknown or a radius is no positive number.
+        SettingError: the norm is unknown, a radius is no positive number, or one of Linf allows every input in [0, 1].
     """
     match = re.fullmatch(r"(\w+):([^:]+)", text.strip())
     if match is None or match[1].lower() not in NORMS:
@@ -207,7 +207,14 @@ def parse(text: str) -> list[Threat]:
         raise SettingError(
             f"Expected radii such as 0.3 or 8/255, separated by commas, but got {match[2]!r} in {text!r}."
         ) from None
-    return [NORMS[match[1].lower()](radius) for radius in radii]
+    kind = NORMS[match[1].lower()]
+    for radius in radii:
+        if kind is Linf and radius >= 1:
+            raise SettingError(
+                f"Expected a radius below 1, since inputs in [0, 1] all lie within 1 of each other, but got {text!r}; "
+                f"is it linf:{radius:g}/255?"
+            )
+    return [kind(radius) for radius in radii]
 
 
 def _radius(text: str) -> float:
