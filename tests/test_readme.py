@@ -31,7 +31,7 @@ def test_every_command_and_option_is_known() -> None:
         words = iter(line.split())
         while hasattr(command, "commands"):
             command = command.commands[next(words)]
-        options = {option for parameter in command.params for option in parameter.opts}
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         assert {word for word in words if word.startswith("--")} <= options
 
 

@@ -16,9 +16,10 @@ DEFAULT = inspect.signature(evaluate).parameters["threat"].default
     [
         (["l2:0.5,1", "linf:0.3"], [L2(0.5), L2(1.0), Linf(0.3), Linf(0.25)]),
         (["linf:0.3,0.25", "l2:1"], [Linf(0.3), Linf(0.25), L2(1.0)]),
+        (["linf:0.1"], [Linf(0.1), Linf(0.25)]),
         (DEFAULT, [Linf(0.25)]),
     ],
-    ids=["beside others", "among others", "alone"],
+    ids=["beside others", "among others", "beside the usual one", "alone"],
 )
 def test_a_claims_own_threat_is_attacked_and_alone_where_no_other_was_asked_for(
     texts: list[str], expected: list[Threat]

@@ -1,8 +1,10 @@
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from rich.console import Console
 
@@ -21,7 +23,7 @@ SPLIT = Split(torch.rand(2, 1, 3, 3), torch.tensor([0, 1]))
 ASKED = Asked(
     weights="net.safetensors", factory=None, data="tiny", classes=(), threats=(THREAT,), split="test", images=50,
     budget="quick", attacks=(), steps=None, restarts=None, surrogate=None, adaptive=True, curve=False, alarms=False,
-    reference="", seed=0, out=None, batch_size=50, progress=False,
+    reference="", seed=0, out=None, resume=True, batch_size=50, progress=False,
 )  # fmt: skip
 FOUND = Found(ASKED, Data("tiny", SPLIT, SPLIT, SPLIT, ("0", "1")), EVALUATION, None, None, (7, 5), 1.0, None)
 REFUTED = replace(FOUND, verdict=EVALUATION.verdict(CLAIM))
@@ -69,3 +71,13 @@ def test_a_plan_is_printed_for_the_claim() -> None:
     with console.capture() as captured:
         print_plan(console, CLAIM)
     assert "90 % at linf:0.1" in captured.get()
+
+
+def test_the_recheck_is_a_command_that_a_shell_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = replace(ASKED, weights="my [red]weights.safetensors", factory="own:network")
+    show(Console(width=40), replace(REFUTED, asked=asked, bundle=Path("a folder/out[/v1]/refutation.safetensors")))
+    command = capsys.readouterr().out.rpartition("recheck: ")[2].rstrip("\n")
+    assert shlex.split(command) == [
+        "retemper", "verify", "a folder/out[/v1]/refutation.safetensors",
+        "--model", "my [red]weights.safetensors", "--factory", "own:network",
+    ]  # fmt: skip

@@ -1,17 +1,25 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from retemper.cli import app as command
+from retemper.cli import training
 from retemper.data import load as load_data
+from retemper.errors import SettingError
 from retemper.models import Network, accuracy, load
 from retemper.models.storage import read_facts
 from retemper.objectives import as_spec, recipe
 from retemper.threats import L2, Linf
 
 SMALL = ["train", "--data", "digits", "--classes", "3,8", "--model", "mlp", "--no-progress"]
+
+
+def small(options: Sequence[str]) -> list[str]:
+    """With a fresh network, unless the options name one to go on from."""
+    return [word for word in SMALL if "--from" not in options or word not in ("--model", "mlp")]
 
 
 def test_auto_chooses_the_weight_prints_the_search_and_writes_the_network(tmp_path: Path) -> None:
@@ -21,7 +29,7 @@ def test_auto_chooses_the_weight_prints_the_search_and_writes_the_network(tmp_pa
     assert first.exit_code == 0, first.output
     options = ["--from", str(plain / "model.safetensors"), "--objective", "input-gradient:auto", "--epochs", "3"]
     options += ["--threat", "linf:0.05,0.1", "--give-up", "0.1", "--out", str(out)]
-    result = runner.invoke(command.app, [*SMALL, *options], catch_exceptions=False)
+    result = runner.invoke(command.app, [*small(options), *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     tuned = json.loads((out / "tuned.json").read_text())
     assert len(tuned["trials"]) == 6
@@ -37,7 +45,9 @@ def test_auto_chooses_the_weight_prints_the_search_and_writes_the_network(tmp_pa
 
 def test_patience_ends_a_training_early_and_keeps_its_best_epoch(tmp_path: Path) -> None:
     options = ["--objective", "input-gradient:0.1", "--epochs", "12", "--patience", "1", "--threat", "linf:0.1,0.2"]
-    result = CliRunner().invoke(command.app, [*SMALL, *options, "--out", str(tmp_path)], catch_exceptions=False)
+    result = CliRunner().invoke(
+        command.app, [*small(options), *options, "--out", str(tmp_path)], catch_exceptions=False
+    )
     assert result.exit_code == 0, result.output
     history = json.loads((tmp_path / "training.json").read_text())["history"]
     scores = [row["score"] for row in history]
@@ -45,7 +55,8 @@ def test_patience_ends_a_training_early_and_keeps_its_best_epoch(tmp_path: Path)
     assert len(history) == 12 or len(history) == best + 2
     said = " ".join(result.output.split())
     assert f"for {len(history)} epochs" in said
-    assert f"Kept epoch {best + 1}: score {scores[best]:.1%}, robust accuracy at linf:0.1, linf:0.2" in said
+    score = f"score {scores[best]:.1%}, robust accuracy on validation images at linf:0.1, linf:0.2."
+    assert f"Kept epoch {best + 1}: {score}" in said
     assert f"Validation accuracy {history[best]['validation_accuracy']:.1%}" in said
 
 
@@ -59,7 +70,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_recipe_trains_a_smooth_network_within_a_budget_from_a_plain_one(plain: Path, tmp_path: Path) -> None:
     options = ["--from", str(plain), "--objective", "recipe", "--smooth", "--give-up", "0.5", "--threat", "linf:0.05"]
-    words = [*SMALL, *options, "--epochs", "2", "--out", str(tmp_path)]
+    words = [*small(options), *options, "--epochs", "2", "--out", str(tmp_path)]
     result = CliRunner().invoke(command.app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert f"Trained on {recipe(Linf(0.05))!r} for 2 epochs" in " ".join(result.output.split())
@@ -74,7 +85,7 @@ def test_the_recipe_trains_a_smooth_network_within_a_budget_from_a_plain_one(pla
 
 def test_a_recipe_of_another_weight_trains_once_and_without_a_budget(tmp_path: Path) -> None:
     options = ["--objective", "recipe:0.5", "--epochs", "1", "--out", str(tmp_path)]
-    result = CliRunner().invoke(command.app, [*SMALL, *options], catch_exceptions=False)
+    result = CliRunner().invoke(command.app, [*small(options), *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     identity = json.loads((tmp_path / "training.json").read_text())["identity"]
     assert identity["objective"] == repr(recipe(Linf(0.1), 0.5))
@@ -83,7 +94,7 @@ def test_a_recipe_of_another_weight_trains_once_and_without_a_budget(tmp_path: P
 
 def test_the_weight_of_the_recipe_can_be_chosen_too(plain: Path, tmp_path: Path) -> None:
     options = ["--from", str(plain), "--objective", "recipe:auto", "--epochs", "1", "--out", str(tmp_path)]
-    result = CliRunner().invoke(command.app, [*SMALL, *options], catch_exceptions=False)
+    result = CliRunner().invoke(command.app, [*small(options), *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert [trial["weight"] for trial in json.loads((tmp_path / "tuned.json").read_text())["trials"]][:2] == [0, 1]
 
@@ -148,3 +159,18 @@ def test_what_cannot_be_trained_is_one_clear_message(
     assert exit_status.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "model", "activation", "words"),
+    [
+        ("w.safetensors", "mlp", None, "leave out --model"),
+        ("w.safetensors", None, "tanh", "'tanh' beside w.safetensors"),
+        (None, "own:network", "tanh", "'tanh' beside own:network"),
+    ],
+)
+def test_what_the_network_does_not_take_is_refused(
+    start: str | None, model: str | None, activation: str | None, words: str
+) -> None:
+    with pytest.raises(SettingError, match=words):
+        training.begun(Path(start) if start else None, model, activation, load_data("digits"), 0)

@@ -38,6 +38,7 @@ def certify(
         Path | None,
         typer.Option(help="Folder for certified.json and certified.svg; the same command goes on after a kill."),
     ] = None,
+    resume: options.Resume = True,
     batch_size: Annotated[int, typer.Option(help="Images in a chunk; memory grows with it.")] = 256,
     progress: options.Progress = True,
 ) -> None:
@@ -64,6 +65,7 @@ def certify(
         budget=budget,
         seed=seed,
         out=out,
+        resume=resume,
         batch_size=batch_size,
         progress=progress,
     )
@@ -74,6 +76,6 @@ def certify(
     console.print(certifying.table(found))
     if out is not None:
         certifying.write(found, out)
-        console.print(f"Written: {out / 'certified.json'}, {out / 'certified.svg'}")
+        typer.echo(f"Written: {out / 'certified.json'}, {out / 'certified.svg'}")
     if found.verdict is not None:
         raise typer.Exit(found.verdict.exit_status)

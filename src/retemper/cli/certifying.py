@@ -35,6 +35,7 @@ class Asked:
     budget: str
     seed: int
     out: Path | None
+    resume: bool
     batch_size: int
     progress: bool
 
@@ -93,6 +94,7 @@ def run(asked: Asked, claim: Claim | None) -> Found:
         batch_size=asked.batch_size,
         seed=asked.seed,
         out=asked.out / "attacks" if asked.out is not None else None,
+        resume=asked.resume,
         progress=asked.progress,
     )
     _check(certificates, evaluation)

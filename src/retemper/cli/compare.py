@@ -85,4 +85,4 @@ def compare(
     console = Console()
     results = run(comparison, out, progress=progress, finished=lambda network: console.print(finished_line(network)))
     console.print(comparison_table(results))
-    console.print(f"Written: {out / 'report.html'} and {out / 'results.json'}")
+    typer.echo(f"Written: {out / 'report.html'} and {out / 'results.json'}")

@@ -20,7 +20,7 @@ def evaluate(
     model: options.Factory = None,
     data: options.Data = "digits",
     classes: options.Classes = "",
-    threat: options.Threats = ["linf:0.1"],  # noqa: B006 - typer copies it
+    threat: options.ThreatsOrNone = None,
     split: options.Split = "test",
     images: options.Images = 1000,
     claim: Annotated[
@@ -67,6 +67,7 @@ def evaluate(
             help="Folder that keeps what is done: the same command goes on after a kill. A refutation goes in."
         ),
     ] = None,
+    resume: options.Resume = True,
     report: Annotated[Path | None, typer.Option(help="Write a page that opens in any browser here.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures and what happened to every image here.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in a chunk; memory grows with it.")] = 256,
@@ -107,6 +108,7 @@ def evaluate(
         reference=reference,
         seed=seed,
         out=out,
+        resume=resume,
         batch_size=batch_size,
         progress=progress,
     )

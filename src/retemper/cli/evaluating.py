@@ -15,8 +15,10 @@ from retemper.evaluation.passes import counting
 from retemper.evaluation.reference import Reference, autoattack
 from retemper.models import read_facts
 from retemper.objectives import Objective, from_spec
-from retemper.threats import Threat, parse
+from retemper.threats import Linf, Threat, parse
 from retemper.training import check_fit
+
+USUAL = Linf(0.1)
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Asked:
     reference: str
     seed: int
     out: Path | None
+    resume: bool
     batch_size: int
     progress: bool
 
@@ -70,13 +73,12 @@ class Found:
     bundle: Path | None
 
 
-def threats(texts: Sequence[str], claim: Claim | None) -> tuple[Threat, ...]:
-    """The threats that were asked for; a claim's own is among them."""
-    found = [threat for text in texts for threat in parse(text)]
-    if claim is not None and claim.threat not in found:
-        # A claim alone is what the user cares about: the option's default would only take time.
-        found = [claim.threat] if texts == ["linf:0.1"] else [*found, claim.threat]
-    return tuple(dict.fromkeys(found))
+def threats(texts: Sequence[str] | None, claim: Claim | None) -> tuple[Threat, ...]:
+    """The threats that were asked for, and a claim's own; where there is neither, the usual one."""
+    found = [threat for text in texts or () for threat in parse(text)]
+    if claim is not None:
+        found.append(claim.threat)
+    return tuple(dict.fromkeys(found)) or (USUAL,)
 
 
 def run(asked: Asked, claim: Claim | None) -> Found:
@@ -116,6 +118,7 @@ def run(asked: Asked, claim: Claim | None) -> Found:
             seed=asked.seed,
             keep=8,
             out=asked.out,
+            resume=asked.resume,
             progress=asked.progress,
         )
     seconds = time.perf_counter() - started

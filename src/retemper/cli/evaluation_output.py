@@ -1,12 +1,13 @@
 """What `retemper evaluate` prints and writes."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from retemper.cli.alarm_tables import alarms_table
-from retemper.cli.evaluating import Found
+from retemper.cli.evaluating import Asked, Found
 from retemper.cli.tables import evaluation_table
 from retemper.cli.verdicts import plan_table, reference_table, verdict_line
 from retemper.environment import describe
@@ -53,9 +54,16 @@ def show(console: Console, found: Found) -> None:
             )
         )
     if found.bundle is not None:
-        console.print(f"Kept for anyone to recheck: retemper verify {found.bundle} --model {found.asked.weights}")
+        recheck = f"Kept for anyone to recheck: {_recheck(found.bundle, found.asked)}"
+        console.print(recheck, markup=False, highlight=False, soft_wrap=True)
     elif found.verdict is not None and found.verdict.word == "refuted":
         console.print("With --out, every adversarial input is kept for anyone to recheck with `retemper verify`.")
+
+
+def _recheck(bundle: Path, asked: Asked) -> str:
+    """The command, as a shell takes it: not wrapped, whatever the width."""
+    factory = [] if asked.factory is None else ["--factory", asked.factory]
+    return shlex.join(["retemper", "verify", str(bundle), "--model", str(asked.weights), *factory])
 
 
 def write(found: Found, *, json: Path | None, report: Path | None, command: str) -> None:

@@ -17,25 +17,24 @@ Data = Annotated[
 Classes = Annotated[
     str, typer.Option(help="Only these classes, by name, separated by commas: `airplane,horse`. Empty: all.")
 ]
-Model = Annotated[
-    str,
-    typer.Option(
-        help="Network: `small-cnn`, `lenet5`, `madry-cnn`, `entropic-cnn`, `entropic-cnn-unpadded`, `mlp`, "
-        "`preact-resnet18`, `preact-resnet18-small`, `lipschitz-cnn` (to be certified), or your own as "
-        "`package.module:factory`."
-    ),
+_MODEL = (
+    "Network: `small-cnn`, `lenet5`, `madry-cnn`, `entropic-cnn`, `entropic-cnn-unpadded`, `mlp`, `preact-resnet18`, "
+    "`preact-resnet18-small`, `lipschitz-cnn` (to be certified), or your own as `package.module:factory`."
+)
+_ACTIVATION = "Activation function of a network by name: relu, gelu, silu, softplus, elu, tanh, leaky-relu."
+Model = Annotated[str, typer.Option(help=_MODEL)]
+ModelOrNone = Annotated[
+    str | None, typer.Option(help=f"{_MODEL} With --from: your own, if the file is of one. Default: `small-cnn`.")
 ]
-Activation = Annotated[
-    str,
-    typer.Option(help="Activation function of a network by name: relu, gelu, silu, softplus, elu, tanh, leaky-relu."),
-]
-Threats = Annotated[
-    list[str],
-    typer.Option(
-        "--threat",
-        help="How far an attack may move an input: `linf:8/255`, `l2:0.5`, several radii as `linf:0.1,0.2`. May be "
-        "repeated. Inputs live in [0, 1].",
-    ),
+Activation = Annotated[str, typer.Option(help=_ACTIVATION)]
+ActivationOrNone = Annotated[str | None, typer.Option(help=f"{_ACTIVATION} Default: relu.")]
+_THREAT = (
+    "How far an attack may move an input: `linf:8/255`, `l2:0.5`, several radii as `linf:0.1,0.2`. May be repeated. "
+    "Inputs live in [0, 1]."
+)
+Threats = Annotated[list[str], typer.Option("--threat", help=_THREAT)]
+ThreatsOrNone = Annotated[
+    list[str] | None, typer.Option("--threat", help=f"{_THREAT} Default: that of the claim, or `linf:0.1`.")
 ]
 Split = Annotated[
     str,
@@ -74,6 +73,7 @@ Factory = Annotated[
         "--model", help="`package.module:factory` that builds the network, for weights not saved by retemper."
     ),
 ]
+Resume = Annotated[bool, typer.Option(help="Go on from what is in --out; --no-resume starts over.")]
 Progress = Annotated[bool, typer.Option(help="Show one line that says how far it is.")]
 
 

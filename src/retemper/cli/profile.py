@@ -45,4 +45,4 @@ def profile(
     console.print(profiling.table(found))
     if out is not None:
         profiling.write(found, out)
-        console.print(f"Written: {out / 'profile.json'}, {out / 'profile.svg'}")
+        typer.echo(f"Written: {out / 'profile.json'}, {out / 'profile.svg'}")

@@ -12,8 +12,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for model.safetensors, history.csv and checkpoints.")],
     data: options.Data = "digits",
     classes: options.Classes = "",
-    model: options.Model = "small-cnn",
-    activation: options.Activation = "relu",
+    model: options.ModelOrNone = None,
+    activation: options.ActivationOrNone = None,
     start: Annotated[
         Path | None,
         typer.Option("--from", help="Retrain the network with these weights (safetensors) instead of a fresh one."),
@@ -68,7 +68,7 @@ def train(
     schedule: options.Schedule = "cosine",
     augmentation: options.Augmentation = "none",
     precision: options.Precision = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on from what is in --out; --no-resume starts over.")] = True,
+    resume: options.Resume = True,
     tensorboard: Annotated[bool, typer.Option(help="Log for TensorBoard too; needs retemper[tensorboard].")] = False,
     progress: options.Progress = True,
 ) -> None:
@@ -77,18 +77,16 @@ def train(
     For example, first `--objective plain --out runs/plain`, then
     `--from runs/plain/model.safetensors --objective entropic --epochs 2 --out runs/entropic`.
     """
-    from retemper.cli.training import Asked, check_like, presets_with, train_once, train_tuned
+    from retemper.cli.training import Asked, begun, check_like, presets_with, train_once, train_tuned
     from retemper.data import load
     from retemper.errors import SettingError
-    from retemper.models import load as load_model
     from retemper.objectives import PRESETS
     from retemper.threats import parse
-    from retemper.training import fresh
 
     check_like(objective, like)
     loaded = load(data, classes=options.names(classes) or None)
-    factory = model if ":" in model else None
-    network = fresh(model, loaded, activation=activation, seed=seed) if start is None else load_model(start, factory)
+    factory = model if model is not None and ":" in model else None
+    network = begun(start, model, activation, loaded, seed)
     presets = PRESETS if like is None else presets_with(like, factory, loaded, batch_size)
     settings = {
         "epochs": epochs,

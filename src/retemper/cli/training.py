@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -15,7 +16,7 @@ from retemper.errors import SettingError
 from retemper.models import load
 from retemper.objectives import PRESETS, Mimic, Preset, mimicking, preset
 from retemper.threats import Threat
-from retemper.training import check_fit, retrain
+from retemper.training import check_fit, fresh, retrain
 from retemper.tuning import Tuned, early_stopping, tune
 
 MIMIC, RECIPE, AUTO = "mimic", "recipe", "auto"
@@ -42,6 +43,29 @@ class Asked:
     patience: int | None
     resume: bool
     progress: bool
+
+
+def begun(start: Path | None, model: str | None, activation: str | None, data: Data, seed: int) -> nn.Module:
+    """The network that training begins with: the one in a file, or a fresh one.
+
+    Raises:
+        SettingError: a network by name beside a file, or an activation where the network has its own.
+        RetemperError: it cannot be built or loaded.
+    """
+    own = model is not None and ":" in model
+    if start is not None and model is not None and not own:
+        raise SettingError(
+            f"Expected --from or a network by name, but got {start} and {model}; the file says which network it is: "
+            "leave out --model."
+        )
+    if activation is not None and (start is not None or own):
+        raise SettingError(
+            f"--activation is that of a fresh network by name, but got {activation!r} beside {start or model}, which "
+            "has its own; leave it out (--smooth swaps ReLU for SiLU)."
+        )
+    if start is not None:
+        return load(start, model)
+    return fresh(model or "small-cnn", data, activation=activation or "relu", seed=seed)
 
 
 def check_like(objective: str, like: Path | None) -> None:
@@ -115,9 +139,10 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
         f"{training.seconds:.1f} s."
     )
     if stopping is not None:
-        console.print(f"Kept epoch {training.history.index(kept) + 1}: score {kept['score']:.1%}, {stopping.of}.")
-    console.print(f"Validation accuracy {kept['validation_accuracy']:.1%}, loss {kept['loss']:.4g}.")
-    console.print(f"Written: {asked.out / 'model.safetensors'}")
+        epoch, at = training.history.index(kept) + 1, ", ".join(map(str, asked.threats))
+        typer.echo(f"Kept epoch {epoch}: score {kept['score']:.1%}, robust accuracy on validation images at {at}.")
+    typer.echo(f"Validation accuracy {kept['validation_accuracy']:.1%}, loss {kept['loss']:.4g}.")
+    typer.echo(f"Written: {asked.out / 'model.safetensors'}")
 
 
 def train_tuned(asked: Asked, name: str) -> None:
@@ -151,7 +176,7 @@ def train_tuned(asked: Asked, name: str) -> None:
     console.print(_table(tuned))
     if tuned.weight == 0:
         console.print("No weight made the network more robust within the budget: it is as it was.")
-    console.print(f"Written: {asked.out / 'model.safetensors'}")
+    typer.echo(f"Written: {asked.out / 'model.safetensors'}")
 
 
 def _table(tuned: Tuned) -> Table:

@@ -21,7 +21,7 @@ def label_column(features: Features, chosen: str | None, source: str) -> str:
     if len(candidates) != 1:
         raise DataError(
             f"Expected one column of labels in {source}, but the columns are {list(features)}; "
-            "name it with `label_column`."
+            "name it with `label_column` of `retemper.load`, or call it `label`."
         )
     return candidates[0]
 

@@ -212,7 +212,7 @@ def _evidence(
         side = "below" if standing.mean() < claim.accuracy else "not below"
         return (
             f"{left}: the interval holds {claimed}. These images alone are {side} it; more of them are needed to tell "
-            "for all (see --plan)."
+            "for all, how many `retemper evaluate --plan` says."
         )
     return f"{left}: the interval begins at or above {claimed}. An attack that fails proves nothing."
 

@@ -117,4 +117,4 @@ def _hold(contest: "Contest", out: Path, *, progress: bool) -> None:
     console = Console()
     console.print(search_table(result))
     console.print(contest_table(result))
-    console.print(f"Written: {out / 'result.json'}")
+    typer.echo(f"Written: {out / 'result.json'}")

@@ -32,4 +32,4 @@ def features(
     found = run(asked, out, progress=progress)
     console = Console()
     console.print(features_table(found))
-    console.print(f"Written: {out / 'results.json'}")
+    typer.echo(f"Written: {out / 'results.json'}")

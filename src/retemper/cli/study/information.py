@@ -50,4 +50,4 @@ def information(
     for model in asked.models:
         console.print(layers_table(found, model))
     console.print(correlations_table(found))
-    console.print(f"Written: {out / 'results.json'}")
+    typer.echo(f"Written: {out / 'results.json'}")

@@ -34,4 +34,4 @@ def low_rank(
         low_rank_figure(found).savefig(path, format="png", dpi=200, facecolor="white")
     console = Console()
     console.print(low_rank_table(found))
-    console.print(f"Written: {out / 'margins.png'} and {out / 'results.json'}")
+    typer.echo(f"Written: {out / 'margins.png'} and {out / 'results.json'}")
