@@ -1,20 +1,26 @@
 import numpy as np
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
-from retemper.cli.tables import comparison_table, evaluation_table, finished_line
+from retemper.cli.tables import comparison_tables, evaluation_table, finished_line
 from retemper.data import load
 from retemper.evaluation import Evaluation, Robustness
 from retemper.report import Network, Outcome, Results
 from retemper.threats import Linf
 
 
-def shown(table: Table) -> str:
-    console = Console(width=200, record=True, file=None)
+def shown(table: RenderableType) -> str:
+    console = Console(width=200)
     with console.capture() as captured:
         console.print(table)
     return " ".join(captured.get().split())
+
+
+def compared(results: Results, width: int = 200) -> str:
+    console = Console(width=width)
+    with console.capture() as captured:
+        console.print(comparison_tables(results, console))
+    return captured.get()
 
 
 def network(objective: str, seed: int, standing: str, seconds: float) -> Network:
@@ -39,7 +45,7 @@ def results() -> Results:
 
 
 def test_a_comparison_shows_means_over_seeds_and_what_it_cost(results: Results) -> None:
-    text = shown(comparison_table(results))
+    text = " ".join(compared(results).split())
     assert "75.0 %" in text  # clean
     assert "12.5 %" in text  # plain: one and none of four
     assert "62.5 %" in text  # pgd: two and three of four
@@ -53,7 +59,57 @@ def test_a_comparison_shows_means_over_seeds_and_what_it_cost(results: Results) 
 
 def test_a_comparison_without_plain_training_shows_no_ratio(results: Results) -> None:
     only = Results(**{**vars(results), "objectives": {"pgd": {}}, "networks": results.networks[1::2]})
-    assert "00x" not in shown(comparison_table(only))
+    assert "00x" not in compared(only)
+
+
+RADII = ("linf:0.05", "linf:0.1", "linf:0.15", "l2:0.5", "l2:1")
+
+
+@pytest.fixture
+def many_radii() -> Results:
+    names = ("plain", "differential-bare")
+    return Results(
+        settings={"model": "mlp", "seeds": 1, "split": "test"},
+        environment={},
+        data={"name": "digits", "note": ""},
+        objectives={name: {} for name in names},
+        attacks=("apgd-ce (5 steps, 1 restart)",),
+        networks=tuple(
+            Network(name, 0, "1" * 25 + "0" * 25, tuple(Outcome(radius, "10" * 25, {}) for radius in RADII), 2.0, ())
+            for name in names
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "tables"),
+    [
+        (41, [[], ["linf:0.05", "linf:0.1"], ["linf:0.15", "l2:0.5"], ["l2:1"]]),
+        (69, [["linf:0.05", "linf:0.1"], ["linf:0.15", "l2:0.5", "l2:1"]]),
+        (70, [["linf:0.05", "linf:0.1", "linf:0.15"], ["l2:0.5", "l2:1"]]),
+        (200, [list(RADII)]),
+    ],
+)
+def test_radii_that_have_no_room_stand_in_further_tables(
+    many_radii: Results, width: int, tables: list[list[str]]
+) -> None:
+    text = compared(many_radii, width)
+    lines = [line.split() for line in text.splitlines()]
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+    (first, *further) = tables
+    headings = [["objective", "clean", *first, "time"], *[["objective", *radii] for radii in further]]
+    assert [line for line in lines if line[:1] == ["objective"]] == headings
+    half = ["50.0", "%"]
+    for name in ("plain", "differential-bare"):
+        rows = [[name, *half, *half * len(first), "1.00x"], *[[name, *half * len(radii)] for radii in further]]
+        assert [line for line in lines if line[:1] == [name] and "%" in line] == rows
+    assert text.count("36.6-63.4") == 2 * (1 + len(RADII))
+
+
+def test_figures_are_whole_in_a_console_without_room_for_one_radius(many_radii: Results) -> None:
+    text = compared(many_radii, 20)
+    assert "…" not in text
+    assert "".join(text.split()).count("36.6") == 2 * (1 + len(RADII))
 
 
 def test_a_finished_network_is_one_line(results: Results) -> None:

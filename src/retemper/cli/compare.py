@@ -54,7 +54,7 @@ def compare(
     """
     from rich.console import Console
 
-    from retemper.cli.tables import comparison_table, finished_line
+    from retemper.cli.tables import comparison_tables, finished_line
     from retemper.comparison import Comparison
     from retemper.comparison import compare as run
 
@@ -84,5 +84,5 @@ def compare(
     )
     console = Console()
     results = run(comparison, out, progress=progress, finished=lambda network: console.print(finished_line(network)))
-    console.print(comparison_table(results))
+    console.print(comparison_tables(results, console))
     typer.echo(f"Written: {out / 'report.html'} and {out / 'results.json'}")

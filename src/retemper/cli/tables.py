@@ -1,15 +1,17 @@
 """Tables for the terminal."""
 
+import sys
 from collections.abc import Sequence
 
-from rich import box
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from retemper.cli.plain_table import plain_table
 from retemper.data import Data
 from retemper.evaluation import Evaluation
 from retemper.evaluation.intervals import Interval
-from retemper.report import Network, Results
+from retemper.report import Network, Results, Row, Share
 
 UPPER_BOUND = "Robust accuracy is an upper bound: what {attacks} did not break. An attack that fails proves nothing."
 
@@ -21,36 +23,62 @@ def finished_line(network: Network) -> Text:
     return Text(f"seed {network.seed}  {network.objective}: clean {network.clean.count('1') / images:.1%}, {robust}")
 
 
-def comparison_table(results: Results) -> Table:
-    """Clean and robust accuracy with intervals, and what the training cost."""
+def comparison_tables(results: Results, console: Console) -> Group:
+    """Clean and robust accuracy with intervals, and what the training cost.
+
+    As many radii stand side by side as the console has room for, the others in further tables below.
+    """
     rows = results.rows()
     first = results.networks[0]
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        title=f"{results.data['name']}, {results.settings['model']}: "
+    objectives = ["objective", *[row.objective for row in rows]]
+    clean = ["clean", *[_above_interval(row.clean) for row in rows]]
+    time = ["time", *[_mean_ratio(row) for row in rows]]
+    radii = [
+        [outcome.threat, *[_above_interval(row.robust[outcome.threat]) for row in rows]] for outcome in first.outcomes
+    ]
+    title = (
+        f"{results.data['name']}, {results.settings['model']}: "
         f"{len(first.clean)} {results.settings['split']} images, "
-        f"mean over {len(results.seeds)} seed{'s' if len(results.seeds) > 1 else ''}, 95 % intervals",
-        caption=UPPER_BOUND.format(attacks=", ".join(results.attacks))
-        + " Time is that of training, over plain training."
-        + _note(results.data["note"]),
+        f"mean over {len(results.seeds)} seed{'s' if len(results.seeds) > 1 else ''}, 95 % intervals"
     )
-    table.add_column("objective", no_wrap=True)
-    table.add_column("clean", justify="right", no_wrap=True)
-    for outcome in first.outcomes:
-        table.add_column(outcome.threat, justify="right", no_wrap=True)
-    table.add_column("time", justify="right")
-    for row in rows:
-        ratio = sum(row.time_ratio) / len(row.time_ratio) if row.time_ratio else None
-        shares = [row.clean, *row.robust.values()]
-        table.add_row(
-            row.objective,
-            # The interval goes below, so that several radii fit into a terminal of 80 columns.
-            *[f"{100 * share.mean:.1f} %\n{_range(share.interval)}" for share in shares],
-            "" if ratio is None else f"{ratio:.2f}x",
-        )
+    shown = _fitting([objectives, clean, time], radii, console)
+    tables = [_side_by_side([objectives, clean, *radii[:shown], time], title)]
+    while radii := radii[shown:]:
+        shown = max(1, _fitting([objectives], radii, console))
+        tables.append(_side_by_side([objectives, *radii[:shown]]))
+    # Not a caption, which would be as narrow as the last table.
+    note = UPPER_BOUND.format(attacks=", ".join(results.attacks))
+    note += f" Time is that of training, over plain training.{_note(results.data['note'])}"
+    return Group(*tables, Text(note, style="table.caption"))
+
+
+def _side_by_side(columns: Sequence[Sequence[str]], title: str = "") -> Table:
+    """Columns of which each begins with its heading."""
+    table = plain_table(title)
+    for place, (heading, *_cells) in enumerate(columns):
+        # Where not even one radius has room, figures go on in the next line instead of being cut.
+        table.add_column(heading, justify="right" if place else "left", overflow="fold")
+    for cells in zip(*(column[1:] for column in columns), strict=True):
+        table.add_row(*cells)
     return table
+
+
+def _fitting(fixed: Sequence[Sequence[str]], radii: Sequence[Sequence[str]], console: Console) -> int:
+    """How many of the radii's columns the console has room for, beside the fixed ones."""
+    unlimited = console.options.update(max_width=sys.maxsize)
+    for count in range(1, len(radii) + 1):
+        if console.measure(_side_by_side([*fixed, *radii[:count]]), options=unlimited).maximum > console.width:
+            return count - 1
+    return len(radii)
+
+
+def _above_interval(share: Share) -> str:
+    # The interval goes below, so that several radii fit into a terminal of 80 columns.
+    return f"{100 * share.mean:.1f} %\n{_range(share.interval)}"
+
+
+def _mean_ratio(row: Row) -> str:
+    return f"{sum(row.time_ratio) / len(row.time_ratio):.2f}x" if row.time_ratio else ""
 
 
 def evaluation_table(evaluation: Evaluation, data: Data, split: str) -> Table:
