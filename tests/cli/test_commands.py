@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from retemper.cli.app import app
@@ -98,6 +101,30 @@ def test_compare_prints_a_row_an_objective(tmp_path: Path) -> None:
         assert f"{100 * row['clean']['mean']:.1f} %" in result.output
     assert "1.00x" in result.output
     assert (tmp_path / "report.html").is_file()
+
+
+def every_command() -> list[tuple[str, ...]]:
+    """The words of each command, studies among them, and of what only groups commands."""
+
+    def below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield words
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from below(inner, (*words, name))
+
+    return list(below(get_command(app), ()))
+
+
+def test_every_command_is_found() -> None:
+    assert {(), ("train",), ("study",), ("study", "entropic")} <= set(every_command())
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_no_help_is_cut_at_80_columns(words: tuple[str, ...]) -> None:
+    result = runner.invoke(app, [*words, "--help"], env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    # Rich's boxes are as wide as the terminal: they tell that it was one of 80 columns.
+    assert max(map(len, result.output.splitlines())) == 80
+    assert "…" not in result.output
 
 
 @pytest.mark.parametrize("command", ["compare", "train", "evaluate", "profile"])

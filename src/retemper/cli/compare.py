@@ -19,7 +19,8 @@ def compare(
             help="Ways of training, separated by commas, out of plain, entropic, differential, differential-bare, "
             "input-gradient, recipe, pgd; a weight after a colon, as in `entropic:0.6`."
         ),
-    ] = "plain,entropic,differential,recipe,pgd",
+        # With spaces, so that its help can be wrapped.
+    ] = "plain, entropic, differential, recipe, pgd",
     threat: options.Threats = ["linf:0.1"],  # noqa: B006 - typer copies it
     train_threat: Annotated[
         str | None,

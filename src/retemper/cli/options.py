@@ -7,6 +7,8 @@ import typer
 
 from retemper.errors import SettingError
 
+LIST = "<str>"  # typer's own <list[str]> is so wide that it leaves no room for the longest names at 80 columns
+
 Data = Annotated[
     str,
     typer.Option(
@@ -32,9 +34,10 @@ _THREAT = (
     "How far an attack may move an input: `linf:8/255`, `l2:0.5`, several radii as `linf:0.1,0.2`. May be repeated. "
     "Inputs live in [0, 1]."
 )
-Threats = Annotated[list[str], typer.Option("--threat", help=_THREAT)]
+Threats = Annotated[list[str], typer.Option("--threat", metavar=LIST, help=_THREAT)]
 ThreatsOrNone = Annotated[
-    list[str] | None, typer.Option("--threat", help=f"{_THREAT} Default: that of the claim, or `linf:0.1`.")
+    list[str] | None,
+    typer.Option("--threat", metavar=LIST, help=f"{_THREAT} Default: that of the claim, or `linf:0.1`."),
 ]
 Split = Annotated[
     str,

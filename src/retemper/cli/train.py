@@ -40,6 +40,7 @@ def train(
     threat: Annotated[
         list[str],
         typer.Option(
+            metavar=options.LIST,
             help="What `recipe` and `pgd` train against, and `auto` and --patience choose by, such as `linf:8/255`; "
             "several radii as `linf:0.1,0.2`. May be repeated, but for `pgd`.",
         ),

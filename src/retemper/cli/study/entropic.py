@@ -11,7 +11,8 @@ from retemper.cli.study import study_options
 
 def entropic(
     data: options.Data = "cifar10",
-    models: study_options.Models = "entropic-cnn,entropic-cnn-unpadded",
+    # With a space, so that its help can be wrapped.
+    models: study_options.Models = "entropic-cnn, entropic-cnn-unpadded",
     weights: Annotated[
         str, typer.Option(help="Of the entropy term, separated by commas; validation images choose one.")
     ] = "0.6,1.25,2.5,5",
