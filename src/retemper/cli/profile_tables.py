@@ -12,11 +12,12 @@ from retemper.information.resampling import Estimate
 from retemper.intervals import Interval
 from retemper.report import wording
 
+_NETWORK, _LAYER = 8, 24  # columns that 80 have room for
 _DIGITS = {"activation_entropy": 2, "unit_entropy": 3, "renyi_entropy": 3, "effective_rank": 1, "active": 1}
 
 
 def profile_table(name: str, layers: Sequence[LayerProfile], changes: Sequence[LayerDifference], data: Data) -> Table:
-    """One row a layer and quantity: figure, maximum, interval, and the change from the layer before.
+    """Below each layer a row a quantity: figure, maximum, interval, and the change from the layer before.
 
     Args:
         name: of the network.
@@ -29,10 +30,10 @@ def profile_table(name: str, layers: Sequence[LayerProfile], changes: Sequence[L
         table.add_column(heading, justify="right", no_wrap=True)
     before = {change.layer: change for change in changes}
     for layer in layers:
-        for label, (quantity, title) in zip(_labels(layer), QUANTITIES.items(), strict=True):
+        table.add_row(_heading(layer))
+        for quantity, words in QUANTITIES.items():
             table.add_row(
-                label,
-                title,
+                f"  {words}",
                 _number(getattr(layer, quantity), quantity),
                 _number(layer.maxima[quantity], quantity),
                 _interval(layer.interval(quantity), quantity),
@@ -45,7 +46,7 @@ def profile_table(name: str, layers: Sequence[LayerProfile], changes: Sequence[L
 def difference_table(
     networks: Mapping[str, Sequence[LayerProfile]], differences: Sequence[LayerDifference], data: Data
 ) -> Table:
-    """One row a layer and quantity: both networks' figures, the maximum, and the difference with its paired interval.
+    """Below each layer a row a quantity: both networks' figures, the maximum, the difference and its paired interval.
 
     Args:
         networks: two, by name.
@@ -53,18 +54,20 @@ def difference_table(
         data: whose test images were shown.
     """
     ours, theirs = networks.values()
-    title = f"{' minus '.join(networks)} on {data.name}"
+    names = list(networks)
+    headings = names if max(map(len, names)) <= _NETWORK else ["first", "second"]
+    compared = [
+        name if name == heading else f"{name} ({heading})" for name, heading in zip(names, headings, strict=True)
+    ]
     note = "In brackets: the 95 % interval of the difference, paired over images; bold: zero is outside."
-    table = _table(title, ours, data, note)
-    for name in networks:
-        table.add_column(Text(name), justify="right", overflow="fold")
-    for heading in ("of", "difference"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _table(f"{' minus '.join(compared)} on {data.name}", ours, data, note)
+    for heading in (*headings, "of", "difference"):
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     for our, their, difference in zip(ours, theirs, differences, strict=True):
-        for label, (quantity, title) in zip(_labels(our), QUANTITIES.items(), strict=True):
+        table.add_row(_heading(our))
+        for quantity, words in QUANTITIES.items():
             table.add_row(
-                label,
-                title,
+                f"  {words}",
                 *(_number(getattr(layer, quantity), quantity) for layer in (our, their)),
                 _number(our.maxima[quantity], quantity),
                 _difference(difference.values[quantity], quantity),
@@ -83,13 +86,14 @@ def _table(title: str, layers: Sequence[LayerProfile], data: Data, caption: str)
     table = plain_table(Text(f"{title}: {wording.count(images, 'test image')}"), Text(caption))
     table.show_edge = False
     table.add_column("layer", overflow="fold")
-    table.add_column("quantity", no_wrap=True)
     return table
 
 
-def _labels(layer: LayerProfile) -> list[Text]:
-    """The layer's name and width, beside its first two quantities."""
-    return [Text(layer.layer), Text(wording.count(layer.units, "unit"), style="dim"), *[Text()] * (len(QUANTITIES) - 2)]
+def _heading(layer: LayerProfile) -> Text:
+    """The layer's name and width, in one line if there is room for both."""
+    units = wording.count(layer.units, "unit")
+    space = "  " if len(f"{layer.layer}  {units}") <= _LAYER else "\n"
+    return Text.assemble((layer.layer, "bold"), space, (units, "dim"))
 
 
 def _number(value: float, quantity: str) -> str:
