@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from retemper.errors import CheckpointError
-from retemper.files import read_json, replacing, write_json, write_text
+from retemper.files import check_writable, read_json, replacing, write_json, write_text
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -43,3 +43,14 @@ def test_a_truncated_file_is_named(tmp_path: Path, content: bytes) -> None:
 def test_others_may_read_what_is_written(tmp_path: Path) -> None:
     write_text(tmp_path / "report.html", "<p>")
     assert (tmp_path / "report.html").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_cannot_be_written_is_known_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    check_writable(tmp_path / "new" / "found.json")
+    check_writable(tmp_path / "file")
+    assert list((tmp_path / "new").iterdir()) == []
+    assert (tmp_path / "file").read_text() == "mine"
+    for wrong in (tmp_path, tmp_path / "file" / "found.json"):
+        with pytest.raises(OSError, match=r"folder|exists|Not a directory"):
+            check_writable(wrong)

@@ -30,6 +30,19 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Make sure, before work that takes long, that a file can be written at `path` after it; nothing is left there.
+
+    Raises:
+        OSError: it is a folder, or its own folder cannot be made or written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected a file to write, but {path} is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent):
+        pass
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` whole or not at all."""
     with replacing(path) as temporary:

@@ -1,6 +1,6 @@
 import json
 import shutil
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ import torch
 
 from retemper.comparison import Comparison, compare
 from retemper.data import load
-from retemper.errors import CheckpointError
+from retemper.errors import CheckpointError, LayerError
 from retemper.evaluation import evaluate, plan
 from retemper.models import load as load_model
 from retemper.report import Results
@@ -129,3 +129,22 @@ def test_networks_of_which_nothing_says_whose_they_are_are_not_read_back(
     (tmp_path / "copy" / "comparison.json").unlink()
     with pytest.raises(CheckpointError, match=r"seed-\d, but no comparison.json"):
         compare(SMALL, tmp_path / "copy", progress=False)
+
+
+def test_an_objective_that_cannot_be_trained_on_is_known_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unseen.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(64, 10)\n"
+        "    def forward(self, inputs):\n"
+        "        return self.layer(torch.relu(inputs.flatten(1)))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    asked = replace(SMALL, model="unseen:Net", objectives=("plain", "entropic"))
+    with pytest.raises(LayerError, match="no nonlinearity that is a module"):
+        compare(asked, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()

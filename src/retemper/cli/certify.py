@@ -52,6 +52,7 @@ def certify(
     from retemper.cli import certifying
     from retemper.cli.verdicts import verdict_line
     from retemper.evaluation import parse_claim
+    from retemper.files import check_writable
 
     claimed = parse_claim(claim) if claim else None
     asked = certifying.Asked(
@@ -69,6 +70,8 @@ def certify(
         batch_size=batch_size,
         progress=progress,
     )
+    if out is not None:
+        check_writable(out / "certified.json")
     found = certifying.run(asked, claimed)
     console = Console()
     if found.verdict is not None:

@@ -83,6 +83,7 @@ def evaluate(
     from retemper.cli import evaluating, evaluation_output
     from retemper.evaluation import parse_claim
     from retemper.evaluation.processes import Processes
+    from retemper.files import check_writable
 
     console = Console()
     claimed = parse_claim(claim) if claim else None
@@ -112,6 +113,9 @@ def evaluate(
         batch_size=batch_size,
         progress=progress,
     )
+    for path in (report, json):
+        if path is not None:
+            check_writable(path)
     found = evaluating.run(asked, claimed)
     if not Processes().is_main:
         return

@@ -31,6 +31,7 @@ def profile(
     from rich.console import Console
 
     from retemper.cli import profiling
+    from retemper.files import check_writable
 
     asked = profiling.Asked(
         weights=tuple(path for path in (weights, against) if path is not None),
@@ -40,6 +41,8 @@ def profile(
         layers=options.names(layers),
         images=images,
     )
+    if out is not None:
+        check_writable(out / "profile.json")
     found = profiling.run(asked)
     console = Console()
     console.print(profiling.table(found))

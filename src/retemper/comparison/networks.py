@@ -18,6 +18,7 @@ from retemper.report.results import Network, network_as_json, network_from, netw
 from retemper.training import fresh, retrain
 
 PROFILED = 300  # images of the layer profile
+CHECKED = 16  # training images
 KEPT = 8  # adversarial examples of each network, for the report
 
 
@@ -26,6 +27,18 @@ class Networks:
 
     def __init__(self, comparison: Comparison, data: Data, out: Path, *, progress: bool) -> None:
         self.comparison, self.data, self.out, self.progress = comparison, data, out, progress
+
+    def check(self) -> None:
+        """Compute every objective once, on a few images, so that what cannot be trained on is known at once.
+
+        Raises:
+            RetemperError: one of them cannot.
+        """
+        inputs, labels = self.data.train.take(CHECKED).batch(slice(None))
+        with torch.random.fork_rng():
+            for objective in self.comparison.objectives:
+                _, loss = preset(objective, [self.comparison.training_threat()])
+                loss(fresh(self.comparison.model, self.data, activation=self.comparison.activation), inputs, labels)
 
     def network(self, objective: str, seed: int) -> tuple[Network, list[Example]]:
         """One network's entry and some adversarial examples, computed or read back."""

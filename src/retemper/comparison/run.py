@@ -40,8 +40,9 @@ def compare(
     """
     folder = Path(out)
     data = load(comparison.data, classes=comparison.classes or None)
-    _claim(folder, comparison, data)
     networks = Networks(comparison, data, folder, progress=progress)
+    networks.check()
+    _claim(folder, comparison, data)
     entries: list[Network] = []
     examples: dict[str, list[Example]] = {}
     for seed in range(comparison.seeds):

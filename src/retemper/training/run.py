@@ -49,6 +49,8 @@ def train(
 ) -> Training:
     """One training on one objective: what `retrain` says of it, and raises."""
     folder = Path(out) if out is not None else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is not worth training
     accelerator = _accelerator(trackers, folder)
     model.to(accelerator.device)
     check_fit(model, data)
