@@ -50,14 +50,14 @@ def stood(*images: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("gained", "lost", "place"),
     [
-        (1, 0, 1),  # 0.01 against a standard error of 0.01
-        (3, 0, 2),  # 0.03 against a standard error of 0.017
-        (2, 1, 1),  # 0.01 against 0.017
-        (4, 2, 1),  # 0.02 against 0.024
-        (6, 2, 2),  # 0.04 against 0.028
+        (1, 0, 1),  # 0.01 against twice 0.01
+        (4, 0, 1),  # 0.04 against twice 0.02
+        (5, 0, 2),  # 0.05 against twice 0.0224
+        (9, 4, 1),  # 0.05 against twice 0.036
+        (13, 4, 2),  # 0.09 against twice 0.0412
     ],
 )
-def test_another_weight_than_the_first_needs_more_than_a_standard_error(gained: int, lost: int, place: int) -> None:
+def test_another_weight_than_the_first_needs_more_than_two_standard_errors(gained: int, lost: int, place: int) -> None:
     first = np.repeat([0.0, 1.0], [40, 60])
     other = first.copy()
     other[:gained], other[-lost or 100 :] = 1.0, 0.0

@@ -71,7 +71,7 @@ def tune(
 
     Best is the largest robust accuracy on validation images, against a cheap attack (APGD with cross-entropy and
     margin, 10 steps each), among the weights that keep clean validation accuracy within the budget; the first weight
-    stays unless another is better by more than a standard error (`retemper.tuning.search.chosen`). It is a figure to
+    stays unless another is better by more than two standard errors (`retemper.tuning.search.chosen`). It is a figure to
     choose by: what was chosen needs an evaluation on test images.
 
     Args:
