@@ -106,7 +106,7 @@ def tune(
             "`smooth=True` on CrossEntropy()."
         )
     folder = Path(out) if out is not None else None
-    if folder is not None and resume:
+    if folder is not None and resume and not (folder / "as it was").is_dir():
         refuse_foreign(folder, "tuned.json")
     score = RobustScore(data, threats, images=images)
 
