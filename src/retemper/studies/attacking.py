@@ -39,46 +39,47 @@ def tried(
     model: nn.Module, split: Split, threats: Sequence[Threat], folder: Path, *, progress: bool, label: str
 ) -> Evaluation:
     """Attack images of one network as a choice wants it, kept in a folder."""
-    return evaluate(
-        model,
-        split,
-        threats,
-        attacks=plan(ATTACKS, steps=TRIED_STEPS),
-        alarms=False,
-        out=folder,
-        progress=progress,
-        label=label,
-    )
+    return _evaluated(model, split, threats, folder, progress, label, steps=TRIED_STEPS, alarms=False)
 
 
 def measured(
     model: nn.Module, split: Split, threats: Sequence[Threat], folder: Path, *, progress: bool, label: str
 ) -> Evaluation:
     """Attack images of one network as a table wants it, with alarms, kept in a folder."""
-    return evaluate(
-        model,
-        split,
-        threats,
-        attacks=plan(ATTACKS, steps=STEPS, restarts=RESTARTS),
-        out=folder,
-        progress=progress,
-        label=label,
-    )
+    return _evaluated(model, split, threats, folder, progress, label, steps=STEPS, restarts=RESTARTS)
 
 
 def attacked(
     model: nn.Module, split: Split, threats: Sequence[Threat], folder: Path, *, progress: bool, label: str
 ) -> Attacked:
     """Attack images of one network at threats of one norm, a minimum-norm attack before them, kept in a folder."""
-    found = evaluate(
+    found = _evaluated(
+        model, split, threats, folder, progress, label, steps=STEPS, restarts=RESTARTS, curve=True, alarms=False
+    )
+    return Attacked(found.clean, found.curves[0].distances)
+
+
+def _evaluated(
+    model: nn.Module,
+    split: Split,
+    threats: Sequence[Threat],
+    folder: Path,
+    progress: bool,
+    label: str,
+    *,
+    steps: int,
+    restarts: int = 1,
+    curve: bool = False,
+    alarms: bool = True,
+) -> Evaluation:
+    return evaluate(
         model,
         split,
         threats,
-        attacks=plan(ATTACKS, steps=STEPS, restarts=RESTARTS),
-        curve=True,
-        alarms=False,
+        attacks=plan(ATTACKS, steps=steps, restarts=restarts),
+        curve=curve,
+        alarms=alarms,
         out=folder,
         progress=progress,
         label=label,
     )
-    return Attacked(found.clean, found.curves[0].distances)
