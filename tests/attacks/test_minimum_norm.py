@@ -278,7 +278,7 @@ def test_model_and_global_state_are_left_alone_also_when_the_model_raises(
     if fails_at is None:
         attack(model, inputs, labels, Linf(0.01))
     else:
-        with pytest.raises(KeyError):
+        with pytest.raises(ModelError, match="on purpose"):
             attack(model, inputs, labels, Linf(0.01))
     assert everything() == before
 

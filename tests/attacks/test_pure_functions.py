@@ -156,7 +156,7 @@ def test_model_and_global_state_are_left_alone_also_when_the_model_raises(
     if fails_at is None:
         attack(model, inputs, labels, Linf(0.01))
     else:
-        with pytest.raises(KeyError):
+        with pytest.raises(ModelError, match="on purpose"):
             attack(model, inputs, labels, Linf(1e-6))
     assert_as_before(before, model)
     assert torch.equal(inputs, kept)
