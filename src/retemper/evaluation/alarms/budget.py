@@ -6,7 +6,7 @@ from torch import Tensor
 from retemper.attacks.apgd import apgd
 from retemper.attacks.square import square
 from retemper.evaluation.alarms.alarm import CHECKLIST, OBFUSCATED, Alarm, share
-from retemper.evaluation.alarms.subject import Subject
+from retemper.evaluation.alarms.subject import Subject, spread
 
 QUERIES = 150
 STEPS = 20
@@ -32,7 +32,7 @@ def more_budget(subject: Subject, standing: Bool[Tensor, " images"], most: int) 
     """Images that stood at the end of the evaluation's attacks fall to a little more of the same."""
     effect, evidence = 0.0, "No image stands."
     if standing.any():
-        chosen = subject.at(subject.spread(standing, most))
+        chosen = subject.at(spread(standing, most))
         candidates = chosen.inputs
         for number, loss in enumerate(LOSSES):
             noise = chosen.noise.at(number)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from retemper.attacks.ascent import check_batch, surroundings
 from retemper.evaluation.alarms import ascents, budget, gradients, outputs
 from retemper.evaluation.alarms.alarm import Alarm
-from retemper.evaluation.alarms.subject import Subject
+from retemper.evaluation.alarms.subject import Subject, spread
 from retemper.evaluation.alarms.trail import follow
 from retemper.evaluation.randomised import seeded
 from retemper.models import logits
@@ -59,7 +59,7 @@ def sound(
         right = ~batch.wrong(batch.inputs)
         if not right.any():
             return ()
-        places = batch.spread(right, images)
+        places = spread(right, images)
         subject = batch.at(places)
         mode = outputs.training_mode(subject, was_training)
         if not outputs.answers_alone(subject):  # attacks, which images leave one by one, cannot run

@@ -55,10 +55,6 @@ class Subject:
         """The same with only these images."""
         return replace(self, inputs=self.inputs[places], labels=self.labels[places], noise=self.noise[places])
 
-    def spread(self, images: Bool[Tensor, " images"], most: int) -> Int[Tensor, " chosen"]:
-        """The places of at most so many of the images that are marked, evenly spread over the batch."""
-        return spread(images, most)
-
     def under(self, threat: Threat) -> Self:
         """The same with another threat."""
         return replace(self, threat=threat)
