@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from retemper.cli import certifying, evaluating, profiling
 from retemper.cli.app import app
+from retemper.errors import CheckpointError
 
 QUICK = ("--budget", "quick", "--no-progress")
 
@@ -124,3 +126,27 @@ def test_the_reference_runs_beside_an_attack_that_follows_layers_by_name(
     assert any("adaptive" in attack for attack in found["attacks"]), found["attacks"]
     assert found["reference"]["forwards"] > 0
     assert run(*command, *out).exit_code == 0, "the same evaluation without the reference is read back"
+
+
+@pytest.mark.parametrize(
+    "command", [("evaluate", "--json"), ("evaluate", "--report"), ("certify", "--out"), ("profile", "--out")]
+)
+def test_what_cannot_be_written_is_known_before_anything_is_measured(
+    command: tuple[str, str], weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (evaluating, certifying, profiling):
+        monkeypatch.setattr(module, "run", lambda *_arguments: pytest.fail("measured"))
+    (tmp_path / "file").write_text("mine")
+    name, option = command
+    with pytest.raises(OSError, match=r"file"):
+        run(name, weights, option, tmp_path / "file" / "found")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_evaluation_can_be_begun_anew(weights: Path, tmp_path: Path) -> None:
+    command = ("evaluate", weights, "--images", 8, "--no-alarms", "--out", tmp_path, *QUICK)
+    assert run(*command).exit_code == 0
+    with pytest.raises(CheckpointError, match=r"differs in seed.*--no-resume"):
+        run(*command, "--seed", 1)
+    assert run(*command, "--seed", 1, "--no-resume").exit_code == 0
+    assert json.loads((tmp_path / "evaluation.json").read_text())["seed"] == 1
