@@ -4,20 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool
+from torch import nn
 
 from benchmarks.recipes import rows
+from benchmarks.recipes.autoattacked import left
 from benchmarks.recipes.costs import cost
 from benchmarks.recipes.protocols import Protocol, in_file_names
-from retemper.data import Data, Split, load
-from retemper.evaluation.reference import autoattack
-from retemper.files import read_json, write_json
+from retemper.data import Data, load
 from retemper.intervals import Interval
 from retemper.report.results import Share
 from retemper.studies.contest import Gain, Network, Result, run
 from retemper.studies.ways import Way
-from retemper.threats import Threat
 
 FOLDER = Path("runs/recipes")
 
@@ -87,11 +85,9 @@ def _row(protocol: Protocol, row: str, found: Result, gains: list[Gain], data: D
         robust[str(threat)] = Share.of(standing)
         official[str(threat)] = None
         if row in rows.OFFICIAL:
-            left = [
-                _left_by_autoattack(way, network, data, protocol, threat, folder, stood)
-                for network, stood in zip(networks, standing, strict=True)
-            ]
-            official[str(threat)] = Share.of(left)
+            official[str(threat)] = Share.of(
+                [_left(way, network, data, protocol, place, folder) for network in networks]
+            )
         alarms[str(threat)] = tuple(sorted({name for network in networks for name in network.ringing[place]}))
     return Row(
         protocol.name,
@@ -110,23 +106,14 @@ def _row(protocol: Protocol, row: str, found: Result, gains: list[Gain], data: D
     )
 
 
-def _left_by_autoattack(
-    way: Way,
-    network: Network,
-    data: Data,
-    protocol: Protocol,
-    threat: Threat,
-    folder: Path,
-    standing: Bool[np.ndarray, " images"],
+def _left(
+    way: Way, network: Network, data: Data, protocol: Protocol, place: int, folder: Path
 ) -> Bool[np.ndarray, " images"]:
-    """Of the images that our attacks left standing, the others being broken already, those that AutoAttack leaves."""
-    place = folder / f"{way.name}-{network.seed}"
-    written = place / f"autoattack-{in_file_names(threat)}.json"
-    if not written.is_file():
-        model, _ = way.train(data, place, epochs=protocol.epochs, seed=network.seed, progress=False)
-        faced = np.flatnonzero(standing)
-        reference = autoattack(model, Split(*data.test.batch(torch.from_numpy(faced))), threat)
-        left = np.zeros_like(standing)
-        left[faced] = reference.standing
-        write_json(written, {"standing": left.tolist(), "package": reference.package, "seconds": reference.seconds})
-    return np.array(read_json(written)["standing"], dtype=bool)
+    """What the official AutoAttack leaves of the images that our attacks left standing."""
+    threat, own = protocol.threats[place], folder / f"{way.name}-{network.seed}"
+
+    def model() -> nn.Module:
+        return way.train(data, own, epochs=protocol.epochs, seed=network.seed, progress=False)[0]
+
+    written = own / f"autoattack-{in_file_names(threat)}.json"
+    return left(model, data.test, threat, network.standing[place], written)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import recipes
-from benchmarks.recipes import measured, rows
+from benchmarks.recipes import autoattacked, measured, rows
 from benchmarks.recipes.front import front
 from benchmarks.recipes.front_plot import plot, spread
 from benchmarks.recipes.measured import Row
@@ -142,7 +142,7 @@ def test_a_protocol_is_trained_attacked_and_read_back(tmp_path: Path, monkeypatc
     monkeypatch.setattr(rows, "_rivals", lambda _protocol: few)
     monkeypatch.setattr(rows, "IMAGES", 30)
     monkeypatch.setattr(attacking, "STEPS", 3)
-    monkeypatch.setattr(measured, "autoattack", breaks_all_but_the_first)
+    monkeypatch.setattr(autoattacked, "autoattack", breaks_all_but_the_first)
     monkeypatch.setattr(measured, "FOLDER", tmp_path)
     monkeypatch.setattr(recipes, "FOLDER", tmp_path)
     monkeypatch.setitem(PROTOCOLS, "tiny", TINY)
