@@ -1,8 +1,11 @@
 import re
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from retemper.checks import at_least_one, in_0_to_1
+from retemper.checks import at_least_one, in_0_to_1, is_seed
 from retemper.errors import SettingError
 
 
@@ -28,3 +31,16 @@ def test_what_is_no_share_is_named(share: float) -> None:
     in_0_to_1(give_up=0, warmup=1, kappa=0.5)
     with pytest.raises(SettingError, match=re.escape(f"`give_up` to be a share in [0, 1], but got {share}.")):
         in_0_to_1(warmup=0.5, give_up=share)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**64, 0.5, "0"])
+def test_what_no_generator_takes_is_no_seed(seed: Any) -> None:
+    with pytest.raises(SettingError, match=re.escape(f"from 0 to 2**32 - 1, but got {seed!r}.")):
+        is_seed(seed)
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_every_generator_takes_the_first_and_the_last_seed(seed: int) -> None:
+    is_seed(seed)
+    torch.Generator().manual_seed(seed)
+    np.random.RandomState(seed)

@@ -15,3 +15,9 @@ def in_0_to_1(**shares: float) -> None:
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise SettingError(f"Expected `{name}` to be a share in [0, 1], but got {share}.")
+
+
+def is_seed(seed: int) -> None:
+    """Raise a SettingError for what some random generator would not take: they all do from 0 to 2**32 - 1."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise SettingError(f"Expected `seed` to be an integer from 0 to 2**32 - 1, but got {seed!r}.")

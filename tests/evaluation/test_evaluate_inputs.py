@@ -52,8 +52,13 @@ def test_normalised_inputs_are_refused_with_what_to_do() -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"threats": []}, "threat"), ({"attacks": []}, "attack"), ({"batch_size": 0}, "batch_size")],
+    [
+        ({"threats": []}, "threat"),
+        ({"attacks": []}, "attack"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"seed": -1}, "`seed`"),
+    ],
 )
-def test_nothing_to_do_is_refused_by_name(change: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_done_is_refused_by_name(change: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingError, match=words):
         evaluate(network(), SPLIT, **({"threats": [Linf(0.1)], "progress": False} | change))

@@ -116,6 +116,8 @@ def test_what_cannot_run_is_named() -> None:
         autoattack(model, split, Linf(0.1), version="standard")
     with pytest.raises(SettingError, match="standard or custom, but got 'plus'"):
         autoattack(model, split, Linf(0.1), version="plus")
+    with pytest.raises(SettingError, match="`seed`"):
+        autoattack(model, split, Linf(0.1), seed=-1)
 
     class Detached(nn.Linear):
         def forward(self, inputs: Tensor) -> Tensor:

@@ -250,3 +250,8 @@ def test_no_images_are_an_error() -> None:
 def test_settings_that_cannot_be_are_an_error(gram_images: int, replicates: int) -> None:
     with pytest.raises(SettingError, match=f"{gram_images} and {replicates}"):
         profile(tiny(), [(IMAGES, LABELS)], gram_images=gram_images, replicates=replicates)
+
+
+def test_a_seed_that_cannot_be_is_an_error() -> None:
+    with pytest.raises(SettingError, match="`seed`"):
+        profile(tiny(), [(IMAGES, LABELS)], seed=-1)

@@ -159,6 +159,7 @@ def test_inputs_outside_the_bounds_are_refused_instead_of_clamped(
         ({"warmup": -0.1}, "`warmup`"),
         ({"warmup": 1.1}, "`warmup`"),
         ({"warmup": float("nan")}, "`warmup`"),
+        ({"seed": -1}, "`seed`"),
         ({"step_size": 0.0}, "`step_size`"),
         ({"step_size": -1.0}, "`step_size`"),
         ({"step_size": float("nan")}, "`step_size`"),

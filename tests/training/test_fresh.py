@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from retemper.data import Data
-from retemper.errors import ModelError
+from retemper.errors import ModelError, SettingError
 from retemper.models.hashing import weights_hash
 from retemper.training import check_fit, fresh
 
@@ -12,6 +12,11 @@ def test_the_seed_decides_the_weights_and_nothing_else_moves(digits: Data) -> No
     hashes = [weights_hash(fresh("mlp", digits, seed=seed)) for seed in (0, 0, 1)]
     assert hashes[0] == hashes[1] != hashes[2]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_seed_that_cannot_be_is_an_error(digits: Data) -> None:
+    with pytest.raises(SettingError, match="`seed`"):
+        fresh("mlp", digits, seed=2**64)
 
 
 def test_it_fits_the_data_and_normalises_them(digits: Data) -> None:

@@ -14,6 +14,7 @@ from retemper.training import Settings, retrain
     [
         ({"epochs": 0}, "`epochs` to be 1 or more, but got 0"),
         ({"batch_size": -1}, "`batch_size` to be 1 or more"),
+        ({"seed": 2**64}, "`seed` to be an integer from 0"),
         ({"optimiser": "adamm"}, "`optimiser` to be one of adam, adamw, sgd, but got 'adamm'"),
         ({"schedule": "warm"}, "`schedule` to be one of"),
         ({"precision": "fp16"}, "`precision` to be one of"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from retemper.checks import is_seed
 from retemper.data.found import Found
 from retemper.data.splits import Data, Split
 from retemper.errors import DataError, SettingError
@@ -19,8 +20,7 @@ def check_settings(classes: Sequence[str] | None, validation: float, seed: int) 
     """Refuse what cannot be, before anything is read."""
     if not 0 < validation < 1:
         raise SettingError(f"Expected `validation` to be a share between 0 and 1, but got {validation}.")
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise SettingError(f"Expected `seed` to be an integer from 0 to 2**32 - 1, but got {seed}.")
+    is_seed(seed)
     if classes is not None and (isinstance(classes, str) or len(classes) < 2 or len(set(classes)) < len(classes)):
         raise SettingError(f"Expected `classes` to be two or more different names, but got {classes!r}.")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.attacks import fmn
-from retemper.checks import at_least_one
+from retemper.checks import at_least_one, is_seed
 from retemper.data import Split
 from retemper.data.hashing import content_hash
 from retemper.errors import ModelError, SettingError
@@ -83,7 +83,7 @@ def evaluate(
         label: what that line is called.
 
     Raises:
-        SettingError: no threat, no attack, or inputs outside a threat's bounds.
+        SettingError: no threat, no attack, inputs outside a threat's bounds, or a seed outside [0, 2**32).
         ModelError: the model does not run on the inputs, has too few classes, returns NaN, or is in half
             precision; without alarms also where it cannot be differentiated.
         CheckpointError: `out` holds another evaluation, or is damaged.
@@ -94,6 +94,7 @@ def evaluate(
     if not attacks:
         raise SettingError("Expected at least one attack, such as from `plan`, but got none.")
     at_least_one(batch_size=batch_size)
+    is_seed(seed)
     processes = Processes()
     if processes.device is not None:
         model.to(processes.device)

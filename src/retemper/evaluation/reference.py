@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from torch import nn
 
+from retemper.checks import is_seed
 from retemper.data import Split
 from retemper.errors import ModelError, SettingError
 from retemper.evaluation import official
@@ -102,10 +103,12 @@ def autoattack(
         seed: of its random numbers.
 
     Raises:
-        SettingError: the package is missing, the bounds are others, or the version does not go with the classes.
+        SettingError: the package is missing, the bounds are others, the version does not go with the classes, or a seed
+            outside [0, 2**32).
         ModelError: the model does not run, returns NaN, or cannot be differentiated by its inputs.
     """
     package = _package()
+    is_seed(seed)
     if threat.bounds != (0.0, 1.0):
         raise SettingError(
             f"The official AutoAttack knows inputs in [0, 1] alone, but the threat's bounds are {threat.bounds}."

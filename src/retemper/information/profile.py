@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.activations import Layers, record
+from retemper.checks import is_seed
 from retemper.errors import DataError, SettingError
 from retemper.information.layer_profile import LayerProfile
 from retemper.information.resampling import weights
@@ -46,7 +47,7 @@ def profile(
 
     Raises:
         DataError: there is no image.
-        SettingError: `gram_images` or `replicates` is too small.
+        SettingError: `gram_images` or `replicates` is too small, or a seed outside [0, 2**32).
         LayerError: no layer fits, the model's nonlinearities cannot be seen from outside, or an output has not one
             row an image.
         ModelError: a logit is NaN or infinite.
@@ -56,6 +57,7 @@ def profile(
             f"Expected `gram_images` of 2 or more and `replicates` of 0, for no intervals, or {_LEAST_REPLICATES} or "
             f"more, but got {gram_images} and {replicates}."
         )
+    is_seed(seed)
     streams: dict[str, LayerStream] = {}
     device, images = device_of(model), 0
     with evaluation_mode(model), torch.no_grad(), record(model, layers) as activations:

@@ -28,8 +28,8 @@ class PGDTraining(AdversarialTraining):
         seed: of the random starts where no generator is given.
 
     Raises:
-        SettingError: steps below 1, a step size that is no positive number, or a warm-up outside [0, 1];
-            at the first batch, inputs outside the threat's bounds.
+        SettingError: steps below 1, a step size that is no positive number, a warm-up outside [0, 1], or a seed outside
+            [0, 2**32); at the first batch, inputs outside the threat's bounds.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from retemper.checks import is_seed
 from retemper.data import Data
 from retemper.models import create, from_factory
 
@@ -17,9 +18,10 @@ def fresh(model: str, data: Data, *, activation: str = "relu", seed: int = 0) ->
         seed: of the weights; torch's global generator is left as it was.
 
     Raises:
-        SettingError: an unknown network or activation.
+        SettingError: an unknown network or activation, or a seed outside [0, 2**32).
         ModelError: the factory fails, or the network does not take inputs of this shape.
     """
+    is_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if ":" in model:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from retemper.checks import at_least_one
+from retemper.checks import at_least_one, is_seed
 from retemper.data import AUGMENTATIONS
 from retemper.errors import SettingError
 from retemper.training.optimisers import LEARNING_RATES, OPTIMISERS, SCHEDULES
@@ -53,6 +53,7 @@ class Settings:
                     f"Expected `{name}` to be one of {', '.join(known)}, but got {getattr(self, name)!r}."
                 )
         at_least_one(epochs=self.epochs, batch_size=self.batch_size)
+        is_seed(self.seed)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise SettingError(f"Expected `learning_rate` to be above 0, but got {self.learning_rate}.")
         if not self.weight_decay >= 0:
