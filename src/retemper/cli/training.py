@@ -13,6 +13,7 @@ from torch import nn
 from retemper.cli.plain_table import plain_table
 from retemper.data import Data
 from retemper.errors import SettingError
+from retemper.evaluation.processes import Processes
 from retemper.models import load
 from retemper.objectives import PRESETS, Mimic, Preset, mimicking, preset
 from retemper.threats import Threat
@@ -132,6 +133,8 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
         progress=asked.progress,
         **asked.settings,
     )
+    if not Processes().is_main:
+        return
     kept = training.chosen
     console = Console()
     console.print(
@@ -172,6 +175,8 @@ def train_tuned(asked: Asked, name: str) -> None:
         progress=asked.progress,
         **asked.settings,
     )
+    if not Processes().is_main:
+        return
     console = Console()
     console.print(_table(tuned))
     if tuned.weight == 0:

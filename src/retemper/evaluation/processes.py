@@ -1,11 +1,13 @@
 """One evaluation over several processes, as `accelerate launch` or `torchrun` starts them."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from accelerate.utils import gather_object
+
+from retemper.process_group import join, launched
 
 T = TypeVar("T")
 
@@ -22,11 +24,8 @@ class Processes:
     def __init__(self) -> None:
         self.index, self.count = 0, 1
         self.device: torch.device | None = None
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            from accelerate import PartialState
-
-            # Told of no accelerator, it takes a launcher's processes for ones that have nothing to do with each other.
-            state = PartialState(cpu=not torch.accelerator.is_available())
+        if launched():
+            state = join()
             self.index, self.count, self.device = state.process_index, state.num_processes, state.device
 
     @property
@@ -40,9 +39,7 @@ class Processes:
         if self.count == 1:
             yield
             return
-        from accelerate import PartialState
-
-        with PartialState().main_process_first():
+        with join().main_process_first():
             yield
 
     def own(self, number: int) -> bool:
@@ -53,6 +50,4 @@ class Processes:
         """What all processes found, by the number of the piece, in each of them."""
         if self.count == 1:
             return found
-        from accelerate.utils import gather_object
-
         return dict(gather_object(list(found.items())))

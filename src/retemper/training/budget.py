@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from accelerate import PartialState
 from torch import nn
 
 from retemper.data import Data
@@ -15,6 +14,7 @@ from retemper.models import accuracy
 from retemper.models import smooth as swap_activations
 from retemper.models.inference import device_of
 from retemper.objectives import recipe
+from retemper.process_group import join
 from retemper.threats import Threat
 from retemper.training.results import Training, forget_end, refuse_foreign, write_end, write_history
 from retemper.training.run import EVALUATION_BATCH
@@ -47,7 +47,7 @@ def within_budget(
         _check_ended(folder, give_up)
         if not any(folder.glob("weight *")):
             refuse_foreign(folder)
-    if folder is not None and not resume and PartialState().is_main_process:
+    if folder is not None and not resume and join().is_main_process:
         forget_end(folder)
     before = accuracy(model, data.validation.batches(EVALUATION_BATCH))
     tried = copy.deepcopy(model)
@@ -74,7 +74,7 @@ def within_budget(
         swap_activations(model)
     model.to(device_of(tried)).load_state_dict(tried.state_dict())
     kept = replace(training, identity=training.identity | {"give_up": give_up})
-    if folder is not None and PartialState().is_main_process:
+    if folder is not None and join().is_main_process:
         write_history(folder, kept.history)
         write_end(folder, model, kept, objective)
     return kept

@@ -50,6 +50,7 @@ class Checkpoints:
         accelerator.wait_for_everyone()
         try:
             accelerator.save_state(str(unfinished))
+            accelerator.wait_for_everyone()  # each writes the state of its random numbers
             if accelerator.is_main_process:
                 write_json(unfinished / "run.json", {"identity": self.identity, "history": history})
                 unfinished.rename(final)

@@ -76,6 +76,9 @@ def train_epoch(
             optimiser.step()
             after_step(1)
         means = ledger.close()
+    if accelerator.num_processes > 1:
+        shared = accelerator.reduce(torch.tensor(list(means.values()), device=device), reduction="mean")
+        means = dict(zip(means, shared.tolist(), strict=True))
     return {**means, "learning_rate": rate, "seconds": time.perf_counter() - started}
 
 

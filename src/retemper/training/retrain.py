@@ -46,10 +46,11 @@ def retrain(
     keeps it, each trained from the same start. No attack is needed to choose, as robustness is taken to fall with the
     weight. Where none keeps it, the model is left as it was, activations and all.
 
-    Runs on the device and in the processes that Accelerate finds (`accelerate launch`). With `out`, the run
-    is written there: `model.safetensors`, `history.csv`, `training.json`, and until it ends a checkpoint an
-    epoch, from which the same call goes on after a kill, to the same result. A run that has ended is loaded. Under a
-    budget each weight's training is kept beside these, in a folder of its own.
+    Runs on the device and in the processes that Accelerate finds (`accelerate launch`), which share each batch, so that
+    what a term compares within a batch, and batch statistics, are of each one's part; the first one's statistics are
+    kept. With `out`, the run is written there: `model.safetensors`, `history.csv`, `training.json`, and until it ends a
+    checkpoint an epoch, from which the same call goes on after a kill, to the same result. A run that has ended is
+    loaded. Under a budget each weight's training is kept beside these, in a folder of its own.
 
     Args:
         model: any classifier; its modules' modes are as they were afterwards.

@@ -14,6 +14,7 @@ from retemper.models import accuracy
 from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.models.layout import channels_last, channels_last_pays
 from retemper.objectives import Objective
+from retemper.process_group import join, share_buffers
 from retemper.progress import progress_line
 from retemper.training import optimisers
 from retemper.training.checkpoints import BEST, Checkpoints
@@ -99,6 +100,7 @@ def train(
                     kept=f"The last good checkpoint is {latest}." if latest else "There is no checkpoint yet.",
                     after_step=after_step,
                 )
+                share_buffers(model)
                 if epoch == chosen.epochs - 1 or stopping is not None:
                     objective.settle(model, data.train)
                 history.append(
@@ -114,20 +116,22 @@ def train(
                     checkpoints.save(accelerator, history)
                     if accelerator.is_main_process:
                         write_history(folder, history)
-        if trackers:
-            accelerator.end_training()
+        for tracker in accelerator.trackers:  # `end_training` would leave the process group, too
+            tracker.finish()
         if stopping is not None:
             best.put_back(model)
     training = Training(history, identity)
     if folder is not None and checkpoints is not None and accelerator.is_main_process:
         write_end(folder, model, training, objective)
         checkpoints.clear()
+    accelerator.wait_for_everyone()  # whoever reads it next finds it whole
     return training
 
 
 def _accelerator(trackers: Sequence[str], folder: Path | None) -> Accelerator:
     if trackers and folder is None:
         raise SettingError(f"The trackers {list(trackers)} need a folder to write to: pass `out`.")
+    join()
     try:
         return Accelerator(log_with=list(trackers) or None, project_dir=folder)
     except (ValueError, ImportError) as error:

@@ -17,6 +17,7 @@ from retemper.files import write_json
 from retemper.models import save
 from retemper.objectives import Objective, as_spec
 from retemper.objectives.presets import ENTROPIC_WEIGHT
+from retemper.process_group import join
 from retemper.threats import Threat
 from retemper.training import retrain
 from retemper.training.results import refuse_foreign
@@ -149,7 +150,7 @@ def tune(
     kept = tried[chosen(trials, [one.withstood for one in tried], floor)]
     model.load_state_dict(kept.state)
     tuned = Tuned(kept.trial.weight, tuple(trials))
-    if folder is not None:
+    if folder is not None and join().is_main_process:
         # So that an attack on these weights can follow what they were trained on.
         spec = as_spec(objective(tuned.weight)) if tuned.weight > 0 else None
         save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})

@@ -1,0 +1,34 @@
+"""The processes that a launcher started (`accelerate launch`, `torchrun`), joined until this one ends."""
+
+import atexit
+import os
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import broadcast
+from torch import nn
+
+
+def launched() -> bool:
+    """Whether a launcher started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def join() -> PartialState:
+    """Join the others, on accelerators where there are any; alone, this process is all there is.
+
+    A group that was begun here is left when the interpreter ends: threads of gloo's may need it while it goes, and
+    abort the process after all its work (pytorch/pytorch#190489), here in one run of six.
+    """
+    begun_before = dist.is_available() and dist.is_initialized()
+    # Told of no accelerator, Accelerate takes a launcher's processes for ones that have nothing to do with each other.
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    if not begun_before and state.num_processes > 1:
+        atexit.register(state.destroy_process_group)
+    return state
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's: batch statistics are of the images that each saw."""
+    broadcast(list(model.buffers()))
