@@ -48,7 +48,7 @@ def test_names_are_read_with_spaces_and_empty_ones_left_out() -> None:
 
 
 def test_numbers_are_read_and_anything_else_is_refused() -> None:
-    assert options.numbers(" 0.01, 2,") == (0.01, 2.0)
-    for text in ("", "0.1;0.2", "high"):
+    assert options.numbers(" 0.01, 2,1/4") == (0.01, 2.0, 0.25)
+    for text in ("", "0.1;0.2", "high", "nan", "1/0", "1e999"):
         with pytest.raises(SettingError, match="numbers separated by commas"):
             options.numbers(text)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,10 @@ def test_every_way_of_every_network_is_trained_attacked_profiled_and_read_back(
 def test_pgd_trains_in_the_norm_of_the_first_threat() -> None:
     objectives = [way.objective for way in STUDY.ways("mlp")]
     assert [one.threat for one in objectives if isinstance(one, PGDTraining)] == [Linf(0.02), Linf(0.1)]
+
+
+def test_the_name_of_a_way_is_one_that_a_folder_can_have() -> None:
+    assert replace(STUDY, radii=(1 / 255,)).ways("mlp")[-1].name == "mlp-pgd-1_255"
 
 
 def test_correlations_are_spearmans_within_each_model_and_over_all() -> None:

@@ -1,5 +1,6 @@
 """Options that several commands share, each explained once."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -86,15 +87,15 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """Read numbers separated by commas.
+    """Read numbers or fractions separated by commas.
 
     Raises:
         SettingError: something else, or nothing.
     """
     try:
-        found = tuple(float(part) for part in names(text))
-    except ValueError:
+        found = tuple(float(Fraction(part)) for part in names(text))
+    except (ValueError, ArithmeticError):
         found = ()
     if not found:
-        raise SettingError(f"Expected numbers separated by commas, such as 0.01,0.1, but got {text!r}.")
+        raise SettingError(f"Expected numbers separated by commas, such as 0.01,0.1 or 2/255, but got {text!r}.")
     return found

@@ -81,7 +81,7 @@ class Study:
         objectives = {
             "plain": CrossEntropy(),
             **{f"entropic-{weight:g}": entropic_retraining(weight) for weight in self.weights},
-            **{f"pgd-{radius:g}": PGDTraining(self.threats[0].with_radius(radius)) for radius in self.radii},
+            **{_pgd(threat): PGDTraining(threat) for threat in map(self.threats[0].with_radius, self.radii)},
         }
         return [
             Way(f"{model}-{name}", objective, model, base_epochs=self.base_epochs)
@@ -224,6 +224,11 @@ def run(study: Study, out: Path | str, *, progress: bool = True) -> Found:
     result = Found(study, tuple(networks))
     write_json(folder / "results.json", result.as_json())
     return result
+
+
+def _pgd(threat: Threat) -> str:
+    """The name of training against it, which names a folder, too."""
+    return "pgd-" + str(threat).partition(":")[2].replace("/", "_")
 
 
 def _rank_correlation(networks: Sequence[Measured], quantity: str, place: str) -> float:

@@ -14,7 +14,7 @@ def information(
     classes: options.Classes = "",
     models: study_options.Models = "lenet5,mlp",
     threat: options.Threats = ["linf:0.1", "l2:1.5"],  # noqa: B006 - typer copies it
-    radii: Annotated[str, typer.Option(help="Of PGD training, in the norm of the first threat.")] = "0.05,0.1,0.2",
+    radii: Annotated[str, typer.Option(help="Of PGD training, in the first norm: 0.1 or 2/255.")] = "0.05,0.1,0.2",
     weights: Annotated[str, typer.Option(help="Of entropic retraining, separated by commas.")] = "0.6,1.25,2.5",
     base_epochs: study_options.BaseEpochs = 2,
     epochs: Annotated[int, typer.Option(help="Of each way from there.")] = 1,
