@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,15 @@ def test_correlations_are_spearmans_within_each_model_and_over_all() -> None:
 def test_what_cannot_be_ranked_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         Study(**({name: getattr(STUDY, name) for name in STUDY.__dataclass_fields__} | changes))
+
+
+def of_networks(count: int) -> Found:
+    return Found(replace(STUDY, models=("mlp",)), (network("mlp", 0, 0.5, 0.5),) * count)
+
+
+def test_one_in_twenty_reaches_by_chance_what_is_said() -> None:
+    """Against all 720 orders of six networks: the first value that at least one in twenty of them reaches."""
+    sizes = [abs(spearmanr(range(6), order).statistic) for order in permutations(range(6))]
+    said = of_networks(6).by_chance()
+    assert sum(size >= said - 1e-9 for size in sizes) >= 720 / 20 > sum(size > said + 1e-9 for size in sizes)
+    assert of_networks(14).by_chance() == pytest.approx(0.538, abs=0.02), "Zar 1972, two-sided at 5 %"

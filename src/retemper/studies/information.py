@@ -20,6 +20,7 @@ from retemper.threats import Threat
 
 BATCH = 256
 FIRST, MEAN, LAST = "first layer", "mean of layers", "last layer"
+_PERMUTATIONS = 5000
 _PLACES: dict[str, Callable[[Sequence[float]], float]] = {
     FIRST: lambda shares: shares[0],
     MEAN: lambda shares: sum(shares) / len(shares),
@@ -168,6 +169,14 @@ class Found:
         ]
         return sorted(found, key=lambda one: -abs(np.nan_to_num(one.mean)))
 
+    def by_chance(self) -> float:
+        """The size that one in twenty measures reaches within a model without any relation, by permutations."""
+        numbers = np.arange(len(self.networks) // len(self.study.models))
+        generator = np.random.default_rng(0)
+        # Of ranks without ties: ties change it little.
+        found = [abs(np.corrcoef(numbers, generator.permutation(numbers))[0, 1]) for _ in range(_PERMUTATIONS)]
+        return float(np.quantile(found, 0.95, method="higher"))
+
     def as_json(self) -> dict[str, Any]:
         """Everything that was asked and found."""
         return {
@@ -193,6 +202,7 @@ class Found:
                 }
                 for one in self.correlations()
             ],
+            "by_chance": self.by_chance(),
             "environment": describe(),
         }
 

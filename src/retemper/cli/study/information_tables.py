@@ -27,7 +27,8 @@ def correlations_table(found: Found) -> Table:
     """One row a measure and place: its rank correlations with robust accuracy."""
     table = plain_table(
         f"Spearman's rank correlation with robust accuracy, {len(found.networks)} networks",
-        "Strongest first, by the mean over models.",
+        f"Strongest first, by the mean over models. Of measures that have nothing to do with it one in twenty has "
+        f"{found.by_chance():.2f} or more, in size, within a model.",
     )
     for column in ("measure", "at", *found.study.models, "mean", "all"):
         table.add_column(column, justify="left" if column in ("measure", "at") else "right", no_wrap=True)
