@@ -89,6 +89,11 @@ class Study:
             for name, objective in objectives.items()
         ]
 
+    def strongest(self, model: str) -> list[str]:
+        """The names of the ways with the last weight and with the last radius, where there are any."""
+        names = [way.name for way in self.ways(model)]
+        return [names[place] for place in sorted({len(self.weights), len(names) - 1} - {0})]
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -149,6 +154,17 @@ class Found:
 
     study: Study
     networks: tuple[Measured, ...]
+
+    def by_layer(self, way: str) -> dict[str, dict[str, float]]:
+        """For each layer of the networks of a way every quantity as a share of its maximum, the mean over seeds."""
+        profiles = [network.layers for network in self.networks if network.way == way]
+        return {
+            alike[0].layer: {
+                quantity: float(np.mean([getattr(layer, quantity) / layer.maxima[quantity] for layer in alike]))
+                for quantity in QUANTITIES
+            }
+            for alike in zip(*profiles, strict=True)
+        }
 
     def correlations(self) -> list[Correlation]:
         """Of every quantity at every place, the strongest first, by size of the mean over models."""

@@ -29,7 +29,7 @@ def information(
     """
     from rich.console import Console
 
-    from retemper.cli.study.information_tables import correlations_table, layers_table
+    from retemper.cli.study.information_tables import changes_table, correlations_table, layers_table
     from retemper.studies.information import Study, run
     from retemper.threats import parse
 
@@ -49,5 +49,6 @@ def information(
     console = Console()
     for model in asked.models:
         console.print(layers_table(found, model))
+        console.print(changes_table(found, model))
     console.print(correlations_table(found))
     typer.echo(f"Written: {out / 'results.json'}")

@@ -23,6 +23,21 @@ def layers_table(found: Found, model: str) -> Table:
     return table
 
 
+def changes_table(found: Found, model: str) -> Table:
+    """What the last weight and the last radius moved in each layer, against plain training."""
+    table = plain_table(
+        f"{model}: less plain, layer by layer", "Means over seeds, in points of the per cent of the maximum."
+    )
+    for column in ("", *(name.replace(" ", "\n") for name in QUANTITIES.values())):
+        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
+    plain = found.by_layer(found.study.ways(model)[0].name)
+    for way in found.study.strongest(model):
+        table.add_row(way.removeprefix(f"{model}-"))
+        for layer, shares in found.by_layer(way).items():
+            table.add_row(f"  {layer}", *[f"{100 * (shares[one] - plain[layer][one]):+.1f}" for one in QUANTITIES])
+    return table
+
+
 def correlations_table(found: Found) -> Table:
     """One row a measure and place: its rank correlations with robust accuracy."""
     table = plain_table(
