@@ -1,4 +1,4 @@
-"""What the official AutoAttack leaves, which takes an hour a network: kept as it goes, so that a killed run goes on."""
+"""What the official AutoAttack leaves, which takes up to an hour a network: kept as it goes, so that a killed run goes on."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from retemper.evaluation.reference import autoattack
 from retemper.files import read_json, write_json
 from retemper.threats import Threat
 
-CHUNK = 100  # images between one keeping and the next: some ten minutes
+CHUNK = 100  # images between one keeping and the next: one minute to fifteen
 
 
 def left(
