@@ -1,4 +1,8 @@
 import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,36 @@ def real_data() -> Path:
     if not (folder / "mnist").is_dir():
         pytest.skip(f"no MNIST in {folder}: set RETEMPER_DATA to a folder that holds mnist/ and cifar10/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def launch() -> Callable[..., None]:
+    """Run a script as a launcher does, in processes that share their work, each with the arguments for its rank."""
+
+    def run(script: Path, arguments: Callable[[int], Sequence[object]], count: int = 2, ends_with: int = 0) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, script, *map(str, arguments(rank))],
+                env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stderr=subprocess.PIPE,
+            )
+            for rank in range(count)
+        ]
+        try:
+            for process in processes:
+                _, errors = process.communicate(timeout=240)
+                assert process.returncode == ends_with, errors.decode()
+        finally:
+            for process in processes:
+                process.kill()
+                process.communicate()
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,4 @@
-import os
-import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,22 +32,12 @@ assert join().num_processes == join().num_processes == 2
 
 
 @pytest.mark.parametrize(("whose", "there"), [("ours", "False"), ("theirs", "True")])
-def test_a_group_that_was_begun_here_is_left_at_the_end_and_no_other(whose: str, there: str, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, tmp_path / str(rank), whose],
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()
+def test_a_group_that_was_begun_here_is_left_at_the_end_and_no_other(
+    whose: str, there: str, launch: Callable[..., None], tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    launch(script, lambda rank: (tmp_path / str(rank), whose))
     assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == [there, there]
 
 

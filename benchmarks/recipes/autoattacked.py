@@ -1,4 +1,4 @@
-"""What the official AutoAttack leaves, which takes up to an hour a network: kept as it goes, so that a killed run goes on."""
+"""What the official AutoAttack leaves, up to an hour a network: kept as it goes, so that a killed run goes on."""
 
 from collections.abc import Callable
 from pathlib import Path

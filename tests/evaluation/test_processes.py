@@ -1,12 +1,8 @@
 """Real processes: shared among two, and killed in the middle; both end where one process alone does."""
 
 import json
-import os
 import runpy
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,21 +92,11 @@ def alone(run: Callable[..., str]) -> str:
     return text
 
 
-def start(script: Path, *arguments: object, **environment: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, script, *map(str, arguments)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-        stderr=subprocess.PIPE,
-    )
-
-
 def test_after_a_kill_the_same_call_ends_as_if_there_had_been_none(
-    script: Path, run: Callable[..., str], alone: str, tmp_path: Path
+    script: Path, launch: Callable[..., None], run: Callable[..., str], alone: str, tmp_path: Path
 ) -> None:
     out, written = tmp_path / "out", tmp_path / "written.json"
-    process = start(script, out, 2, written, True)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == -signal.SIGKILL, errors.decode()
+    launch(script, lambda _rank: (out, 2, written, True), count=1, ends_with=-signal.SIGKILL)
     assert not written.exists()
     done = {path: path.stat().st_mtime_ns for path in out.glob("chunk-*.safetensors")}
     assert sorted(path.name for path in done) == ["chunk-00000.safetensors", "chunk-00001.safetensors"]
@@ -120,23 +106,13 @@ def test_after_a_kill_the_same_call_ends_as_if_there_had_been_none(
 
 @pytest.mark.parametrize("resume", [True, False])
 def test_two_processes_find_what_one_finds(
-    resume: bool, script: Path, run: Callable[..., str], alone: str, tmp_path: Path
+    resume: bool, script: Path, launch: Callable[..., None], run: Callable[..., str], alone: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     if not resume:
         run(out)
         (out / "chunk-00001.safetensors").write_bytes(b"damaged: to be read back by nobody")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        start(script, out, "", tmp_path / f"{rank}.json", resume, RANK=str(rank), LOCAL_RANK=str(rank), **shared)
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()
+    launch(script, lambda rank: (out, "", tmp_path / f"{rank}.json", resume))
     assert [(tmp_path / f"{rank}.json").read_text() for rank in range(2)] == [alone, alone]
     assert len(list(out.glob("chunk-*.safetensors"))) == 4
 

@@ -1,11 +1,8 @@
 """Real processes, as a launcher starts them: two train what one does, and go on after a kill."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,37 +72,17 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def launched(script: Path, count: int, out: Path, dies_at: int, ends_with: int = 0) -> list[dict[str, Any]]:
-    """What each of the processes found; none where they are to die."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    shared |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-    files = [out.parent / f"{out.name}-{rank}-of-{count}.json" for rank in range(count)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, script, out, str(dies_at), file],
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-        )
-        for rank, file in enumerate(files)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=240)
-            assert process.returncode == ends_with, errors.decode()
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    return [json.loads(file.read_text()) for file in files] if ends_with == 0 else []
-
-
-def test_two_processes_train_what_one_does_and_go_on_after_a_kill(script: Path, tmp_path: Path) -> None:
+def test_two_processes_train_what_one_does_and_go_on_after_a_kill(
+    script: Path, launch: Callable[..., None], tmp_path: Path
+) -> None:
     never = 99
-    (alone,) = launched(script, 1, tmp_path / "alone", never)
-    together = launched(script, 2, tmp_path / "together", never)
+
+    def found(out: str, count: int = 2) -> list[dict[str, Any]]:
+        files = [tmp_path / f"{out}-{rank}.json" for rank in range(count)]
+        launch(script, lambda rank: (tmp_path / out, never, files[rank]), count)
+        return [json.loads(file.read_text()) for file in files]
+
+    (alone,), together = found("alone", 1), found("together")
     for name in ("cross-entropy and entropy", "pairs", "recipe"):
         for process in together:
             assert process[name]["loss"] == pytest.approx(alone[name]["loss"], rel=1e-4)
@@ -117,8 +94,7 @@ def test_two_processes_train_what_one_does_and_go_on_after_a_kill(script: Path, 
     assert len(together[0]["history"]) == 4
     assert not (tmp_path / "together" / "checkpoints").exists()
 
-    launched(script, 2, tmp_path / "killed", 2, ends_with=-signal.SIGKILL)
+    launch(script, lambda rank: (tmp_path / "killed", 2, tmp_path / f"{rank}"), ends_with=-signal.SIGKILL)
     assert (tmp_path / "killed" / "checkpoints" / "epoch-00002").is_dir()
-    gone_on = launched(script, 2, tmp_path / "killed", never)
-    for process in gone_on:
+    for process in found("killed"):
         assert (process["history"], process["state"]) == (together[0]["history"], together[0]["state"])
