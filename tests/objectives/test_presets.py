@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from retemper.errors import SettingError
+from retemper.information import MEASURES
 from retemper.objectives import (
     PRESETS,
     ActivationEntropy,
@@ -62,6 +63,18 @@ def test_recipe_and_pgd_train_against_the_threat() -> None:
 
 def test_entropic_retraining_takes_its_layers() -> None:
     assert repr(entropic_retraining(0.5, "conv*")) == repr(CrossEntropy() + 0.5 * ActivationEntropy("conv*", every=4))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_entropic_retraining_takes_a_part_of_the_batch_where_the_measure_is_a_mean_over_images(measure: str) -> None:
+    every = 4 if measure in {"activation", "softmax"} else 1
+    expected = CrossEntropy() + 0.5 * ActivationEntropy(measure=measure, every=every)
+    assert repr(entropic_retraining(0.5, measure=measure)) == repr(expected)
+
+
+def test_entropic_retraining_refuses_an_unknown_measure() -> None:
+    with pytest.raises(SettingError, match="'entropy'"):
+        entropic_retraining(measure="entropy")
 
 
 @pytest.mark.parametrize("text", ["entropy", "", ":0.1", "Plain", "entropic 0.05"])

@@ -1,7 +1,7 @@
 import pytest
 
 from retemper.errors import SettingError
-from retemper.objectives import CrossEntropy, PGDTraining, entropic_retraining
+from retemper.objectives import ActivationEntropy, CrossEntropy, PGDTraining, entropic_retraining
 from retemper.studies.retraining import contest
 from retemper.threats import L2, Linf
 
@@ -15,6 +15,44 @@ def test_all_go_on_from_the_same_network_for_the_same_length() -> None:
     assert isinstance(pgd.objective, PGDTraining)
     assert pgd.objective.threat == Linf(0.1)
     assert asked.give_up == 0.01
+
+
+def test_each_measure_is_tried_over_each_of_the_layers_with_each_weight() -> None:
+    asked = contest(
+        data="digits",
+        model="mlp",
+        threats=[Linf(0.1)],
+        weights=[-0.1, 1.25],
+        measures=["activation", "unit"],
+        layers=["all", "dense*_act+dense1"],
+    )
+    ways = {way.name: way.objective for way in asked.rivals["entropic"]}
+    some = ["dense*_act", "dense1"]
+    expected = {
+        "entropic--0.1": CrossEntropy() + -0.1 * ActivationEntropy(every=4),
+        "entropic-1.25": entropic_retraining(),
+        "entropic-dense~_act+dense1--0.1": CrossEntropy() + -0.1 * ActivationEntropy(some, every=4),
+        "entropic-dense~_act+dense1-1.25": CrossEntropy() + 1.25 * ActivationEntropy(some, every=4),
+        "entropic-unit--0.1": CrossEntropy() + -0.1 * ActivationEntropy(measure="unit"),
+        "entropic-unit-1.25": CrossEntropy() + 1.25 * ActivationEntropy(measure="unit"),
+        "entropic-unit-dense~_act+dense1--0.1": CrossEntropy() + -0.1 * ActivationEntropy(some, "unit"),
+        "entropic-unit-dense~_act+dense1-1.25": CrossEntropy() + 1.25 * ActivationEntropy(some, "unit"),
+    }
+    assert {name: repr(objective) for name, objective in ways.items()} == {
+        name: repr(objective) for name, objective in expected.items()
+    }
+
+
+@pytest.mark.parametrize("empty", ["weights", "measures", "layers"])
+def test_something_to_choose_from_is_needed(empty: str) -> None:
+    settings = {"data": "digits", "model": "mlp", "threats": [Linf(0.1)], "weights": [0.1]}
+    with pytest.raises(SettingError, match=f"at least one of `{empty}`"):
+        contest(**settings | {empty: []})
+
+
+def test_an_unknown_measure_is_named() -> None:
+    with pytest.raises(SettingError, match="'binned'"):
+        contest(data="digits", model="mlp", threats=[Linf(0.1)], weights=[0.1], measures=["binned"])
 
 
 def test_what_may_be_lost_is_a_share() -> None:

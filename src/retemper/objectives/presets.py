@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from retemper.activations import Layers
 from retemper.errors import SettingError
+from retemper.information import MEASURES
 from retemper.objectives.activation_entropy import ActivationEntropy
 from retemper.objectives.base import Objective, WeightedSum
 from retemper.objectives.cross_entropy import CrossEntropy
@@ -23,9 +24,19 @@ INPUT_GRADIENT_WEIGHT = 0.01
 MIMIC_WEIGHT = 100.0
 
 
-def entropic_retraining(weight: float = ENTROPIC_WEIGHT, layers: Layers = "all") -> WeightedSum:
-    """Cross-entropy plus the activation entropy of every nonlinearity, to retrain a trained network in a few epochs."""
-    return CrossEntropy() + weight * ActivationEntropy(layers, every=ENTROPIC_EVERY)
+def entropic_retraining(
+    weight: float = ENTROPIC_WEIGHT, layers: Layers = "all", measure: str = "activation"
+) -> WeightedSum:
+    """Cross-entropy plus the activation entropy of every nonlinearity, to retrain a trained network in a few epochs.
+
+    Other layers and measures as `ActivationEntropy` says, from a part of each batch where the measure is a mean over
+    images. A negative weight asks the layers to keep more.
+
+    Raises:
+        SettingError: an unknown measure, or a weight that is no number.
+    """
+    by_image = measure in MEASURES and MEASURES[measure].by_image
+    return CrossEntropy() + weight * ActivationEntropy(layers, measure, every=ENTROPIC_EVERY if by_image else 1)
 
 
 def differential_training(input_gradient: float = INPUT_GRADIENT_WEIGHT) -> WeightedSum:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from retemper.cli import app as command
 from retemper.cli.study.contest_tables import contest_table
+from retemper.information import MEASURES
 from retemper.objectives import CrossEntropy
 from retemper.studies import attacking, input_gradient, many_classes
 from retemper.studies.contest import Contest, Network, Result
@@ -41,12 +42,13 @@ def test_a_contest_prints_the_search_and_a_row_a_rival(
     monkeypatch.setattr(many_classes, "OPTIMISERS", (("adam", 1e-3), ("sgd", 0.03)))
     options = ["--data", "digits", "--model", "mlp", "--threat", "l2:0.5", "--epochs", "1", "--seeds", "1"]
     options += ["--images", "20", "--out", str(tmp_path), *(["--classes", "3,8"] if study == "input-gradient" else [])]
-    options += ["--weights", "0.01,0.1", "--give-up", "0.02"] if study == "retraining" else []
+    if study == "retraining":
+        options += ["--weights", "-0.01,0.1", "--measures", "activation,unit", "--layers", "all", "--give-up", "0.02"]
     result = CliRunner().invoke(command.app, ["study", study, *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "result.json").read_text())
     assert written["contest"]["give_up"] == (0.02 if study == "retraining" else None)
-    assert len(written["trials"]) == {"input-gradient": 5, "multi-class": 4, "retraining": 4}[study]
+    assert len(written["trials"]) == {"input-gradient": 5, "multi-class": 4, "retraining": 6}[study]
     for trial in written["trials"]:
         mark = " *" if trial["way"] in written["chosen"].values() else ""
         assert f"{trial['way']}{mark} " in result.output
@@ -55,3 +57,9 @@ def test_a_contest_prints_the_search_and_a_row_a_rival(
         assert f" {share:.1f} " in result.output
     for gain in written["gains"]:
         assert f"{100 * gain['mean']:+.1f}" in result.output
+
+
+def test_the_help_of_retraining_names_every_measure() -> None:
+    shown = CliRunner().invoke(command.app, ["study", "retraining", "--help"]).output
+    for measure in MEASURES:
+        assert measure in shown

@@ -74,6 +74,15 @@ def retraining(
     weights: Annotated[
         str, typer.Option(help="Of the entropy term, separated by commas; validation images choose one.")
     ] = "0.6,1.25,2.5",
+    measures: Annotated[
+        str,
+        typer.Option(
+            help="Of the term, separated by commas: activation, softmax, unit, renyi, gaussian, effective-rank."
+        ),
+    ] = "activation",
+    layers: Annotated[
+        str, typer.Option(help="Of which layers, separated by commas: all, or names and patterns joined by +.")
+    ] = "all",
     give_up: Annotated[
         float, typer.Option(help="How much clean accuracy a weight may lose on validation images, a share.")
     ] = 0.01,
@@ -86,7 +95,8 @@ def retraining(
 ) -> None:
     """Hold entropic retraining against plain retraining of equal length, and against PGD retraining.
 
-    The weight is the most robust on validation images, within a budget of clean accuracy there.
+    Each measure is tried over each of the layers with each weight; the most robust on validation images is taken,
+    within a budget of clean accuracy there.
     """
     from retemper.studies.retraining import contest
     from retemper.threats import parse
@@ -98,6 +108,8 @@ def retraining(
         activation=activation,
         threats=[one for text in threat for one in parse(text)],
         weights=options.numbers(weights),
+        measures=options.names(measures),
+        layers=options.names(layers),
         base_epochs=base_epochs,
         epochs=epochs,
         seeds=seeds,
