@@ -4,17 +4,26 @@ from retemper.errors import SettingError
 from retemper.objectives import ActivationEntropy, CrossEntropy, PGDTraining, entropic_retraining
 from retemper.studies.retraining import contest
 from retemper.threats import L2, Linf
+from retemper.training import Settings
 
 
 def test_all_go_on_from_the_same_network_for_the_same_length() -> None:
     asked = contest(data="digits", model="mlp", threats=[Linf(0.1), L2(0.5)], weights=[0.01, 0.1], base_epochs=4)
-    assert {(way.base_epochs, way.model) for ways in asked.rivals.values() for way in ways} == {(4, "mlp")}
+    every = [way for ways in asked.rivals.values() for way in ways]
+    assert {(way.base_epochs, way.model) for way in every} == {(4, "mlp")}
+    assert all(Settings(**way.settings) == Settings() for way in every)
     (plain,), entropic, (pgd,) = asked.rivals.values()
     assert repr(plain.objective) == repr(CrossEntropy())
     assert [repr(way.objective) for way in entropic] == [repr(entropic_retraining(weight)) for weight in (0.01, 0.1)]
     assert isinstance(pgd.objective, PGDTraining)
     assert pgd.objective.threat == Linf(0.1)
     assert asked.give_up == 0.01
+
+
+def test_all_train_with_the_same_optimiser() -> None:
+    sgd = {"optimiser": "sgd", "learning_rate": 0.01}
+    asked = contest(data="digits", model="mlp", threats=[Linf(0.1)], weights=[0.1], **sgd)
+    assert [dict(way.settings) for ways in asked.rivals.values() for way in ways] == [sgd] * 3
 
 
 def test_each_measure_is_tried_over_each_of_the_layers_with_each_weight() -> None:

@@ -23,6 +23,8 @@ def contest(
     layers: Sequence[str] = ("all",),
     classes: tuple[str, ...] = (),
     activation: str = "relu",
+    optimiser: str = "adam",
+    learning_rate: float | None = None,
     base_epochs: int = 2,
     epochs: int = 2,
     seeds: int = 3,
@@ -34,7 +36,8 @@ def contest(
     All go on for `epochs` from the same network, trained plainly for `base_epochs`; PGD training from one
     seed. Validation images choose among the measures, each over each of the `layers`, with each weight, of those that
     lose at most `give_up` of clean accuracy there against plain retraining. Layers are "all", or names and patterns
-    joined by "+", such as "conv*_act+dense1_act".
+    joined by "+", such as "conv*_act+dense1_act". All trainings take the same optimiser and learning rate, as
+    `retemper.training.Settings` names them.
 
     Raises:
         SettingError: `give_up` outside [0, 1], no weight, measure or layers, an unknown measure, or as `Contest` says.
@@ -44,8 +47,10 @@ def contest(
         if not given:
             raise SettingError(f"Expected at least one of `{name}`, but got none.")
 
+    settings = {"optimiser": optimiser, "learning_rate": learning_rate}
+
     def retrained(name: str, objective: Objective) -> Way:
-        return Way(name, objective, model, activation=activation, base_epochs=base_epochs)
+        return Way(name, objective, model, activation, settings, base_epochs)
 
     rivals = {
         "plain": [retrained("plain", CrossEntropy())],

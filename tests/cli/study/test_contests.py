@@ -44,9 +44,13 @@ def test_a_contest_prints_the_search_and_a_row_a_rival(
     options += ["--images", "20", "--out", str(tmp_path), *(["--classes", "3,8"] if study == "input-gradient" else [])]
     if study == "retraining":
         options += ["--weights", "-0.01,0.1", "--measures", "activation,unit", "--layers", "all", "--give-up", "0.02"]
+        options += ["--optimiser", "sgd", "--learning-rate", "0.01"]
     result = CliRunner().invoke(command.app, ["study", study, *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "result.json").read_text())
+    ways = written["contest"]["rivals"]
+    if study == "retraining":
+        assert {way["settings"]["optimiser"] for rival in ways.values() for way in rival.values()} == {"sgd"}
     assert written["contest"]["give_up"] == (0.02 if study == "retraining" else None)
     assert len(written["trials"]) == {"input-gradient": 5, "multi-class": 4, "retraining": 6}[study]
     for trial in written["trials"]:

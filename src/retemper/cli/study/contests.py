@@ -86,6 +86,8 @@ def retraining(
     give_up: Annotated[
         float, typer.Option(help="How much clean accuracy a weight may lose on validation images, a share.")
     ] = 0.01,
+    optimiser: options.Optimiser = "adam",
+    learning_rate: options.LearningRate = None,
     base_epochs: study_options.BaseEpochs = 2,
     epochs: Annotated[int, typer.Option(help="Of each retraining.")] = 2,
     seeds: study_options.Seeds = 5,
@@ -110,6 +112,8 @@ def retraining(
         weights=options.numbers(weights),
         measures=options.names(measures),
         layers=options.names(layers),
+        optimiser=optimiser,
+        learning_rate=learning_rate,
         base_epochs=base_epochs,
         epochs=epochs,
         seeds=seeds,
