@@ -185,6 +185,17 @@ def test_renyi_of_two_groups_far_within_one_another_is_known() -> None:
     assert float(renyi_entropy(activations)) == pytest.approx(-math.log((1 + math.exp(-2)) / 2), rel=1e-6)
 
 
+@pytest.mark.parametrize("images", [2, 3, 10, 128])
+def test_images_that_are_all_equally_far_apart_have_the_largest_renyi_entropy(images: int) -> None:
+    apart = 3 * torch.eye(images, dtype=torch.float64)
+    assert float(renyi_entropy(apart)) == pytest.approx(MAXIMA["renyi"](images, images), rel=1e-9)
+    assert MAXIMA["renyi"](images, images) < 1
+
+
+def test_a_single_image_can_have_no_renyi_entropy() -> None:
+    assert MAXIMA["renyi"](1, 5) == 0
+
+
 def test_renyi_does_not_lose_its_digits_far_from_the_origin() -> None:
     activations = torch.randn(20, 50, generator=torch.Generator().manual_seed(0))
     moved = activations + 256

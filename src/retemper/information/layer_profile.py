@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from retemper.errors import SettingError
+from retemper.information.measures import largest_renyi
 from retemper.information.resampling import Estimate
 from retemper.intervals import Interval
 
@@ -56,7 +57,7 @@ class LayerProfile:
             "active": 1.0,
             "activation_entropy": math.log(self.units),
             "unit_entropy": math.log(2),
-            "renyi_entropy": _largest_renyi(self.gram_images),
+            "renyi_entropy": largest_renyi(self.gram_images),
             "effective_rank": float(min(self.gram_images - 1, self.units)),
         }
 
@@ -94,14 +95,3 @@ class LayerProfile:
         """Read back what `as_json` gave, now or before there was a Renyi entropy; the replicates are not in it."""
         old = {"renyi_entropy": math.nan, "gram_images": value["images"]}
         return cls(**old | {name: entry for name, entry in value.items() if name != "intervals"})
-
-
-def _largest_renyi(images: int) -> float:
-    """The Renyi entropy of images that are all equally far from each other.
-
-    The kernel's bandwidth is the mean squared distance D, so the mean of exp(-d / D) over pairs of two images, whose d
-    are D N / (N - 1) on average, is exp(-N / (N - 1)) or more by Jensen's inequality; so log N is never reached.
-    """
-    if images == 1:
-        return 0.0
-    return -math.log(1 / images + (1 - 1 / images) * math.exp(-images / (images - 1)))

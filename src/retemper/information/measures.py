@@ -75,7 +75,7 @@ def hard_unit_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tens
 
 
 def renyi_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, ""]:
-    """Matrix-based Renyi entropy of order 2 over the batch, -log tr(A^2); at most log images.
+    """Matrix-based Renyi entropy of order 2 over the batch, -log tr(A^2); at most `largest_renyi`, just below 1.
 
     A = K / N with the Gaussian kernel K_ij = exp(-|a_i - a_j|^2 / (2 s^2)) (Sánchez Giraldo, Rao & Príncipe
     2015, 1211.2459; order 2 needs no eigenvalues). s^2 is the mean squared distance of the batch, so that
@@ -88,6 +88,17 @@ def renyi_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, 
     return -(kernel / len(kernel)).square().sum().log()
 
 
+def largest_renyi(images: int) -> float:
+    """The Renyi entropy of images that are all equally far from each other.
+
+    The kernel's bandwidth is the mean squared distance D, so the mean of exp(-d / D) over pairs of two images, whose d
+    are D N / (N - 1) on average, is exp(-N / (N - 1)) or more by Jensen's inequality; so log N is never reached.
+    """
+    if images == 1:
+        return 0.0
+    return -math.log(1 / images + (1 - 1 / images) * math.exp(-images / (images - 1)))
+
+
 def _binary_entropy(rate: Tensor) -> Tensor:
     return torch.special.entr(rate.clamp(TINY, 1)) + torch.special.entr((1 - rate).clamp(TINY, 1))
 
@@ -96,7 +107,7 @@ MEASURES: dict[str, Measure] = {
     "activation": Measure(activation_entropy, lambda _images, units: math.log(units), by_image=True),
     "softmax": Measure(softmax_entropy, lambda _images, units: math.log(units), by_image=True),
     "unit": Measure(unit_entropy, lambda _images, _units: math.log(2)),
-    "renyi": Measure(renyi_entropy, lambda images, _units: math.log(images)),
+    "renyi": Measure(renyi_entropy, lambda images, _units: largest_renyi(images)),
     "gaussian": Measure(gaussian_entropy, largest_gaussian),
     "effective-rank": Measure(rank_entropy, largest_rank_entropy),
 }
