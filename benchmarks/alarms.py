@@ -1,6 +1,6 @@
 """The alarms on networks that hide adversarial examples and on honest ones, and what answering them finds.
 
-Thresholds were set on one zoo and are scored on another: other data, architectures, activations and seeds. MNIST
+Thresholds were set on one zoo and are scored on another, of other seeds, with CIFAR-10 and two more activations. MNIST
 and CIFAR-10 are subsets on which small networks train in seconds; the networks are kept under `runs/alarms`.
 """
 
