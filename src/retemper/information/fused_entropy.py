@@ -13,6 +13,7 @@ from torch import Tensor
 
 TINY = 1e-30  # below any activation that matters, with a logarithm that is still finite in float32
 CHUNK = 2**17  # numbers at a time: three float32 copies of them fit into a cache of 2 MB
+LARGE_CHUNK = 2**23  # elsewhere than on the CPU, where each chunk is ten launches: three copies are 100 MB
 HALF = (torch.bfloat16, torch.float16)
 
 
@@ -45,7 +46,7 @@ def plain_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tensor, 
 class _Entropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, activations: Tensor) -> Tensor:
-        slopes = torch.empty_like(activations) if ctx.needs_input_grad[0] else None
+        slopes = _like(activations) if ctx.needs_input_grad[0] else None
         entropies, factors = _entropies(activations, slopes)
         ctx.save_for_backward(activations, slopes, factors / len(factors))
         return entropies.mean()
@@ -60,6 +61,14 @@ class _Entropy(torch.autograd.Function):
         return slopes * factors.view(-1, *[1] * (slopes.ndim - 1))
 
 
+def _like(activations: Tensor) -> Tensor:
+    """Memory for the slopes: laid out as the activations are, but where images lie inside of something else."""
+    slopes = torch.empty_like(activations)
+    if slopes.stride(0) == max(slopes.stride()):
+        return slopes
+    return torch.empty_like(activations, memory_format=torch.contiguous_format)
+
+
 def _entropies(activations: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tensor]:
     """The entropy of each image, and what to multiply its slopes with to have its gradient.
 
@@ -70,10 +79,11 @@ def _entropies(activations: Tensor, slopes: Tensor | None) -> tuple[Tensor, Tens
     strides = (activations if slopes is None else slopes).stride()
     order = sorted(range(1, activations.ndim), key=strides.__getitem__, reverse=True)
     rows = activations.permute(0, *order).flatten(1)
-    slope_rows = None if slopes is None else slopes.permute(0, *order).flatten(1)
     images, units = rows.shape
+    # A view, or an error: what is written into a copy would be lost.
+    slope_rows = None if slopes is None else slopes.permute(0, *order).view(images, units)
     dtype = torch.float32 if rows.dtype in HALF else rows.dtype
-    step = min(images, max(1, CHUNK // units))
+    step = min(images, max(1, (CHUNK if rows.device.type == "cpu" else LARGE_CHUNK) // units))
     # Written over by every chunk: touching new memory takes longer than the arithmetic.
     scratch = rows.new_empty(3, step, units, dtype=dtype)
     totals, middles = rows.new_empty(2, images, 1, dtype=dtype)
