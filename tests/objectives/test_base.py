@@ -22,6 +22,7 @@ from retemper.objectives import (
     PGDTraining,
     Term,
     WeightedSum,
+    recipe,
 )
 from retemper.threats import Linf
 
@@ -193,3 +194,16 @@ def test_a_validation_loop_without_gradients_gets_the_same_value(
 
 def test_a_sum_is_built_from_pairs_of_weights_and_terms() -> None:
     assert repr(WeightedSum(((2.0, CrossEntropy()),))) == repr(2 * CrossEntropy())
+
+
+@pytest.mark.parametrize("objective", [CrossEntropy() + InputGradient(), recipe(Linf(0.1)), 1 * ActivationEntropy()])
+def test_under_inference_mode_the_loss_is_the_same_without_a_graph(
+    objective: Objective, network: Callable[[int], nn.Module], batch: Callable[[int], Any]
+) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+    expected = objective(model, inputs, labels).item()
+    with torch.inference_mode():
+        for given in ((inputs, labels), (inputs.clone(), labels.clone())):
+            loss = objective(model, *given)
+            assert loss.item() == expected
+            assert not loss.requires_grad

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from retemper.errors import LayerError
+from retemper.errors import LayerError, SettingError
 from retemper.objectives import ActivationEntropy, ForwardPass
 
 
@@ -110,3 +110,10 @@ def test_inputs_that_require_a_gradient_get_it_through_the_input_gradient(
         return ForwardPass(model, points, labels, differentiable_inputs=True).input_gradient(of).square().sum()
 
     assert torch.autograd.gradcheck(size, inputs.clone().requires_grad_())
+
+
+def test_inputs_that_are_no_floats_have_no_gradient() -> None:
+    inputs = torch.zeros(2, 5, dtype=torch.uint8)
+    with pytest.raises(SettingError, match=r"floats.*torch\.uint8"):
+        ForwardPass(Partly(), inputs, torch.zeros(2, dtype=torch.long), differentiable_inputs=True)
+    ForwardPass(Partly(), inputs, torch.zeros(2, dtype=torch.long))

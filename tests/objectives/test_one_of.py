@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +117,46 @@ def test_what_they_leave_open_is_settled() -> None:
 def test_there_are_two_terms_that_read_the_same_layers(terms: tuple[Term, ...], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         OneOf(terms)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from retemper.objectives import CrossEntropy, Differential, OneOf
+from retemper.process_group import join
+
+state = join()
+torch.manual_seed(0)
+model = DistributedDataParallel(nn.Linear(3, 2))
+inputs, labels = torch.randn(6, 3), torch.arange(6) % 2
+torch.manual_seed(7 + state.process_index)  # as `retrain` has it: every process draws its own
+met = []
+for _ in range(12):
+    loss = OneOf((CrossEntropy(), Differential()))(model, inputs, labels)
+    loss.backward()
+    met.append("pairs" if torch.allclose(loss, Differential()(model, inputs, labels)) else "images")
+Path(sys.argv[1]).write_text(" ".join(met))
+"""
+
+
+def test_all_processes_meet_the_same_term_where_one_spans_them(launch: Callable[..., None], tmp_path: Path) -> None:
+    """Drawn by each alone, one would wait for the logits of another that is at its gradients."""
+    script = tmp_path / "steps.py"
+    script.write_text(SCRIPT)
+    launch(script, lambda rank: [tmp_path / str(rank)])
+    first, second = ((tmp_path / str(rank)).read_text().split() for rank in range(2))
+    assert first == second
+    assert set(first) == {"pairs", "images"}
+
+
+def test_it_spans_processes_where_a_term_does() -> None:
+    pairs = LinearisedLoss("l1", 0.1, 0.02, loss="differential")
+    for spanning in (Differential(), pairs, WarmUp(pairs, over=0.5), OneOf((CrossEntropy(), Differential()))):
+        assert spanning.spans_processes
+        assert OneOf((CrossEntropy(), spanning)).spans_processes
+    assert not OneOf((*TERMS, LinearisedLoss("l1", 0.1, 0.02), WarmUp(CrossEntropy(), over=0.5))).spans_processes

@@ -31,7 +31,8 @@ def gaussian_entropy(activations: Float[Tensor, "images *shape"]) -> Float[Tenso
     standardised = rows / torch.where(floor > 0, variances + floor, 1).sqrt()
     # Sylvester: det(I + A^T A) = det(I + A A^T), so that a wide layer costs images x images.
     covariance = smaller_gram(standardised) / len(rows)
-    return torch.logdet(torch.eye(len(covariance)).to(covariance) + covariance / RIDGE) / 2
+    ones = torch.eye(len(covariance), dtype=covariance.dtype, device=covariance.device)
+    return torch.logdet(ones + covariance / RIDGE) / 2
 
 
 def largest_gaussian(images: int, units: int) -> float:

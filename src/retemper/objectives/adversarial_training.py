@@ -102,6 +102,10 @@ class AdversarialTraining(Objective):
     ) -> Loss:
         """What is minimised."""
 
+    def check(self, model: nn.Module, train: Split) -> None:
+        """Let the inner objective look at the model."""
+        self.objective.check(model, train)
+
     def settle(self, model: nn.Module, train: Split) -> None:
         """Let the inner objective set what it leaves open, on the original inputs."""
         self.objective.settle(model, train)

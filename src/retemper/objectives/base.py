@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,13 @@ class Objective(ABC):
             generator: for what is random, on the inputs' device.
         """
 
+    def check(self, model: nn.Module, train: Split) -> None:  # noqa: B027 - most objectives train any model
+        """Raise before training what `settle` would raise after it.
+
+        Raises:
+            ModelError: the loss leaves open what cannot be set in this model.
+        """
+
     def settle(self, model: nn.Module, train: Split) -> None:  # noqa: B027 - most objectives leave the model as it is
         """Set, after training, what the loss leaves open."""
 
@@ -76,6 +84,11 @@ class Term(Objective):
     def warmed(self) -> "Term":
         """The term as it is at the end of a training."""
         return self
+
+    @property
+    def spans_processes(self) -> bool:
+        """Whether, in training, every process of a group has to compute the term at the same step."""
+        return False
 
     @property
     def recorded_layers(self) -> Layers | None:
@@ -132,8 +145,14 @@ class WeightedSum(Objective):
         """The weighted sum over one forward pass, and each term's share of it."""
         differentiable = any(term.differentiates_inputs for _, term in self.terms)
         parts: dict[str, Tensor] = {}
-        # An input gradient needs a graph even under no_grad, as in a validation loop.
-        with torch.set_grad_enabled(torch.is_grad_enabled() or differentiable):
+        # An input gradient needs a graph even under no_grad and inference_mode, as in a validation loop.
+        alone = differentiable and torch.is_inference_mode_enabled()
+        with (
+            torch.inference_mode(False) if alone else nullcontext(),
+            torch.set_grad_enabled(torch.is_grad_enabled() or differentiable),
+        ):
+            if alone:
+                inputs, labels = inputs.clone(), labels.clone()
             forward = ForwardPass(
                 model,
                 inputs,
@@ -150,6 +169,11 @@ class WeightedSum(Objective):
         if not torch.is_grad_enabled():
             parts = {name: part.detach() for name, part in parts.items()}
         return Loss(torch.stack(list(parts.values())).sum(), parts)
+
+    def check(self, model: nn.Module, train: Split) -> None:
+        """Let every term look at the model."""
+        for _, term in self.terms:
+            term.check(model, train)
 
     def settle(self, model: nn.Module, train: Split) -> None:
         """Let every term set what it leaves open."""

@@ -24,13 +24,13 @@ def fit_biases(model: nn.Module, train: Split, batch_size: int = 512) -> None:
     """
     last = last_layer(model, train.take(2).batch(slice(None))[0])
     scores, labels = predict(model, train.batches(batch_size))
-    values, classes = scores.double().cpu().numpy(), labels.cpu().numpy()
+    values, classes = scores.cpu().double().numpy(), labels.cpu().numpy()
     if last.out_features == 1:
         shifts = np.array([threshold_shift(values[:, 1], classes)])
     elif last.out_features == 2:
         shifts = np.array([0.0, threshold_shift(values[:, 1] - values[:, 0], classes)])
     else:
-        weights = last.weight.detach().double().cpu()
+        weights = last.weight.detach().cpu().double()
         # Without the detour over products, whose rounding keeps equal weights apart.
         distances = torch.cdist(weights, weights, compute_mode="donot_use_mm_for_euclid_dist")
         shifts = class_shifts(values, classes, distances.numpy())

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from retemper.data import Split
+from retemper.models.last_layer import last_layer
 from retemper.objectives.base import Term
 from retemper.objectives.biases import fit_biases
 from retemper.objectives.forward import ForwardPass
@@ -35,6 +36,11 @@ class Differential(Term):
 
     name = "differential"
 
+    @property
+    def spans_processes(self) -> bool:
+        """It does: pairs are of images of the joined batch."""
+        return True
+
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The mean over all ordered pairs of different classes; each pair counts the same from both sides."""
         logits, labels = forward.logits, forward.labels
@@ -45,6 +51,14 @@ class Differential(Term):
         if len(labels) ** 2 > PAIRS_OF_IMAGES_PER_CALL * pairs_of_classes:
             return _by_classes(logits, labels)
         return _by_images(logits, labels)
+
+    def check(self, model: nn.Module, train: Split) -> None:
+        """Make sure that there is a last layer whose biases can be set.
+
+        Raises:
+            ModelError: the logits are not the output of an `nn.Linear` with a bias.
+        """
+        last_layer(model, train.take(2).batch(slice(None))[0])
 
     def settle(self, model: nn.Module, train: Split) -> None:
         """Set the biases of the last layer on the training data."""

@@ -4,21 +4,45 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 
 class Draws:
     """What torch's global generators, on the CPU and on the device, are about to draw."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device if device.type == "cuda" else None
-        self._cpu = torch.get_rng_state()
-        self._cuda = torch.cuda.get_rng_state(device) if self._device is not None else None
+        self._device = device
+        self._states = _states(device)
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """Draw the same once more inside the block; after it the generators are where they were."""
-        with torch.random.fork_rng([] if self._device is None else [self._device]):
-            torch.set_rng_state(self._cpu)
-            if self._device is not None and self._cuda is not None:
-                torch.cuda.set_rng_state(self._cuda, self._device)
+        with as_they_were(self._device):
+            _put_back(self._device, self._states)
             yield
+
+
+@contextmanager
+def as_they_were(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn in the block, the global generators are afterwards where they were before it."""
+    states = _states(device)
+    try:
+        yield
+    finally:
+        _put_back(device, states)
+
+
+def _states(device: torch.device) -> list[Tensor]:
+    if device.type == "cpu":
+        return [torch.get_rng_state()]
+    return [torch.get_rng_state(), torch.get_device_module(device).get_rng_state(*_which(device))]
+
+
+def _put_back(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1], *_which(device))
+
+
+def _which(device: torch.device) -> tuple[torch.device, ...]:
+    return () if device.type == "mps" else (device,)  # of which there is one alone

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from retemper.activations import Activations, Layers, record
 from retemper.attacks.losses import margin
-from retemper.errors import LayerError
+from retemper.errors import LayerError, SettingError
 from retemper.models import logits
 from retemper.objectives.draws import Draws
 
@@ -30,6 +30,11 @@ class ForwardPass:
         differentiable_inputs: keep the graph back to the inputs, for `input_gradient`; inputs that require a
             gradient are taken as they are, so that an attack's own gradient reaches them through the terms.
         progress: the share of the training that is done, in [0, 1], for what warms up.
+
+    Raises:
+        SettingError: inputs that are no floats have no gradient.
+        ModelError: the model does not run on the inputs.
+        LayerError: no layer fits.
     """
 
     def __init__(
@@ -46,6 +51,11 @@ class ForwardPass:
         # What moves inputs runs the model again, on the same draws (`moved`).
         self.draws = Draws(inputs.device) if differentiable_inputs else None
         leaf = differentiable_inputs and not inputs.requires_grad
+        if leaf and not inputs.is_floating_point():
+            raise SettingError(
+                f"Expected inputs in floats, as a gradient by them is taken, but got {inputs.dtype}; scale them to "
+                "[0, 1]."
+            )
         self.inputs = inputs.detach().requires_grad_() if leaf else inputs
         with contextlib.ExitStack() as stack:
             self._recorded = [(choice, stack.enter_context(record(model, choice))) for choice in layers]

@@ -1,4 +1,4 @@
-"""The logits and labels of all processes, so that pairs of images span them."""
+"""What is shared among processes within a step: logits and labels, so that pairs of images span them, and draws."""
 
 from typing import Any
 
@@ -17,9 +17,22 @@ def gathered(
     whole, its gradient, averaged over the processes as DistributedDataParallel does, is that of one process on the
     joined batch.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not _joined():
         return logits, labels
     return _Gathered.apply(logits), _all(labels)[0]  # type: ignore[no-untyped-call]  # torch gives `apply` no types
+
+
+def agreed(own: int, device: torch.device) -> int:
+    """The first process's number, in every one of them; the own one where no processes are joined."""
+    if not _joined():
+        return own
+    number = torch.tensor(own, device=device)
+    dist.broadcast(number, src=0)
+    return int(number)
+
+
+def _joined() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 class _Gathered(torch.autograd.Function):

@@ -75,6 +75,11 @@ class LinearisedLoss(Term):
         in_0_to_1(warmup=self.warmup)
 
     @property
+    def spans_processes(self) -> bool:
+        """Whether the loss does."""
+        return LOSSES[self.loss].spans_processes
+
+    @property
     def warmed(self) -> Term:
         """The term with all of its radius."""
         return replace(self, warmup=0.0)
@@ -86,6 +91,10 @@ class LinearisedLoss(Term):
         change = moved(forward, self.step * direction).logits - forward.logits
         ahead = forward.with_logits(torch.add(forward.logits, change, alpha=share * self.radius / self.step))
         return LOSSES[self.loss].value(ahead)
+
+    def check(self, model: nn.Module, train: Split) -> None:
+        """Let the loss look at the model."""
+        LOSSES[self.loss].check(model, train)
 
     def settle(self, model: nn.Module, train: Split) -> None:
         """Let the loss set what it leaves open."""

@@ -11,6 +11,7 @@ from retemper.data import Split
 from retemper.errors import SettingError
 from retemper.objectives.base import Term
 from retemper.objectives.forward import ForwardPass
+from retemper.objectives.gathered import agreed
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class OneOf(Term):
     al. 2021 (2006.12135) and Croce & Hein 2022 (2105.12508).
 
     The draw is from torch's global generator, as those of dropout are; `retrain` seeds it each epoch. Every process of
-    several draws its own.
+    several draws its own, but where a term has to be computed by all at once, as `Differential` has: then all meet what
+    the first one draws.
 
     Args:
         terms: two or more.
@@ -57,6 +59,11 @@ class OneOf(Term):
         return next(iter(self._layers), None)
 
     @property
+    def spans_processes(self) -> bool:
+        """Whether any of them does."""
+        return any(term.spans_processes for term in self.terms)
+
+    @property
     def warmed(self) -> "Term":
         """The same of the terms as they are at the end of a training."""
         return OneOf(tuple(term.warmed for term in self.terms))
@@ -65,8 +72,15 @@ class OneOf(Term):
         """That of the drawn term, or the mean of all."""
         if forward.model.training:
             drawn = int(torch.randint(len(self.terms), ()))  # on the CPU, so that nothing waits for the device
+            if self.spans_processes and torch.is_grad_enabled():
+                drawn = agreed(drawn, forward.logits.device)
             return self.terms[drawn].value(forward)
         return torch.stack([term.value(forward) for term in self.terms]).mean()
+
+    def check(self, model: nn.Module, train: Split) -> None:
+        """Let every term look at the model."""
+        for term in self.terms:
+            term.check(model, train)
 
     def settle(self, model: nn.Module, train: Split) -> None:
         """Let every term set what it leaves open."""

@@ -66,6 +66,8 @@ class TRADES(AdversarialTraining):
     def _climbed(self, model: nn.Module, inputs: Tensor) -> LossFunction:
         with torch.no_grad():
             original = logits(model, inputs)
+        # Up to PyTorch 2.9 autocast keeps the weights that it cast without a graph, and the loss would train none.
+        torch.clear_autocast_cache()
         return lambda moved, _labels: divergence(original, moved)
 
     def _loss(

@@ -57,9 +57,18 @@ class WarmUp(Term):
         return self.term.recorded_layers
 
     @property
+    def spans_processes(self) -> bool:
+        """Whether the term does."""
+        return self.term.spans_processes
+
+    @property
     def warmed(self) -> Term:
         """The term without its warm-up."""
         return self.term.warmed
+
+    def check(self, model: nn.Module, train: Split) -> None:
+        """Let the term look at the model."""
+        self.term.check(model, train)
 
     def settle(self, model: nn.Module, train: Split) -> None:
         """Let the term set what it leaves open."""
