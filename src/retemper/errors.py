@@ -21,6 +21,10 @@ class GradientError(ModelError):
     """A model's logits cannot be differentiated by its inputs."""
 
 
+class NotFiniteError(ModelError):
+    """A model's logits are NaN or infinite."""
+
+
 class LayerError(ModelError):
     """No such layer in the model, or its output cannot be recorded."""
 

@@ -54,3 +54,10 @@ def test_weights_are_put_back_where_the_block_fails() -> None:
     with pytest.raises(KeyError), channels_last(model):
         raise KeyError
     assert layouts(model) == [True, False]
+
+
+def test_a_model_with_weights_for_volumes_keeps_its_layout() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv3d(1, 2, 3))
+    before = [parameter.stride() for parameter in model.parameters()]
+    with channels_last(model):
+        assert [parameter.stride() for parameter in model.parameters()] == before

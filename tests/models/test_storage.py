@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from retemper.errors import ModelError
@@ -231,3 +232,13 @@ def test_facts_of_no_safetensors_are_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("nothing")
     with pytest.raises(ModelError, match="cannot be read as safetensors"):
         read_facts(tmp_path / "model.safetensors")
+
+
+def test_a_disk_that_is_full_is_an_oserror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        save(nn.Linear(2, 2), tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []

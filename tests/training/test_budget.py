@@ -221,3 +221,15 @@ def test_begun_anew_the_record_of_what_had_ended_goes_first(
     assert not (tmp_path / "training.json").exists()
     retrain(trained, digits, give_up=0.4, out=tmp_path, **SETTINGS)
     assert json.loads((tmp_path / "training.json").read_text())["identity"]["give_up"] == 0.4
+
+
+def test_a_weight_whose_last_step_diverges_is_a_failed_try(
+    trained: Network, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_the_smallest(_threat: Threat, weight: float) -> WeightedSum:
+        return (1e30 if weight > 1 / 8 else 1.0) * CrossEntropy()
+
+    monkeypatch.setattr(budget, "recipe", only_the_smallest)
+    settings = {"epochs": 1, "batch_size": 2000, "optimiser": "sgd", "learning_rate": 1e-3, "progress": False}
+    training = retrain(trained, digits, threat=Linf(0.1), give_up=0.5, **settings)
+    assert training.identity["objective"] == repr(1.0 * CrossEntropy())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from retemper.data import Data
@@ -110,3 +111,15 @@ def test_weights_that_no_run_of_ours_wrote_are_not_written_over(
     assert (tmp_path / "model.safetensors").read_text() == "mine"
     retrain(network, digits, resume=False, **settings)
     assert load(tmp_path / "model.safetensors").spec == network.spec
+
+
+def test_a_disk_that_is_full_is_an_oserror_in_whatever_format(
+    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("accelerate.Accelerator.save_state", full)
+    with pytest.raises(OSError, match=r"No space left on device.*there was none before"):
+        retrain(network, digits, CrossEntropy(), epochs=1, out=tmp_path, progress=False)
+    assert not (tmp_path / "checkpoints" / "unfinished").exists()

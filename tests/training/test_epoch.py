@@ -68,3 +68,27 @@ def test_batches_differ_by_one_image_at_most(images: int, batch_size: int, steps
     sizes = {len(index) for index in torch.arange(images).tensor_split(steps)}
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
+
+
+def _normalised() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+
+
+def test_a_frozen_normalisation_keeps_its_statistics(digits: Data) -> None:
+    model = _normalised()
+    model[2].eval().requires_grad_(False)
+    before = {name: value.clone() for name, value in model[2].state_dict().items()}
+    retrain(model, digits, CrossEntropy(), epochs=2, progress=False)
+    assert all(torch.equal(before[name], value) for name, value in model[2].state_dict().items())
+    assert [module.training for module in model] == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_normalisation_that_nobody_froze_learns_its_statistics(affine: bool, digits: Data) -> None:
+    """Also in a model that came in evaluation mode as a whole."""
+    model = _normalised()
+    model[2] = nn.BatchNorm1d(16, affine=affine)
+    model.eval()
+    retrain(model, digits, CrossEntropy(), epochs=1, progress=False)
+    assert (model[2].running_mean != 0).any()

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from retemper.errors import ModelError
 from retemper.training.optimisers import OPTIMISERS, SCHEDULES, build
 
 
@@ -48,3 +49,8 @@ def test_sgd_is_nesterov_momentum() -> None:
         expected -= 0.1 * (gradient + 0.9 * velocity)
         optimiser.step()
         assert math.isclose(weight.item(), expected, rel_tol=1e-5)
+
+
+def test_nothing_to_optimise_is_refused() -> None:
+    with pytest.raises(ModelError, match="of its 2 none requires a gradient"):
+        build(nn.Linear(2, 2).requires_grad_(False), "adam", 0.1, 0.0)

@@ -1,17 +1,32 @@
+import copy
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from retemper.data import Data
-from retemper.errors import DivergenceError, ModelError
+from retemper.errors import DivergenceError, ModelError, SettingError
 from retemper.models import Network, create, load
 from retemper.models.hashing import weights_hash
-from retemper.objectives import ActivationEntropy, CrossEntropy
-from retemper.training import retrain
+from retemper.objectives import (
+    ActivationEntropy,
+    CrossEntropy,
+    Differential,
+    LabelSmoothing,
+    LinearisedLoss,
+    OneOf,
+    PGDTraining,
+    WarmUp,
+    differential_training,
+)
+from retemper.threats import Linf
+from retemper.training import retrain, run
 
 
 def _accuracy(model: nn.Module, data: Data) -> float:
@@ -117,3 +132,85 @@ def test_bf16_and_channels_last_leave_weights_in_fp32_and_in_their_layout(real_d
     assert training.identity["settings"]["precision"] == "bf16"
     assert {value.dtype for value in model.parameters()} == {torch.float32}
     assert model.conv2.weight.is_contiguous()
+
+
+LAST_STEP = {"epochs": 1, "batch_size": 2000, "optimiser": "sgd", "learning_rate": 1e30, "progress": False}
+"""One step, whose own loss is finite, to weights whose logits are not."""
+
+
+def test_logits_that_the_last_step_made_infinite_are_a_divergence(
+    network: Network, digits: Data, tmp_path: Path
+) -> None:
+    with pytest.raises(DivergenceError, match=r"After epoch 1 Network returns NaN or infinite logits.*no checkpoint"):
+        retrain(network, digits, CrossEntropy(), out=tmp_path, **LAST_STEP)
+    assert not (tmp_path / "training.json").exists()
+
+
+def test_what_cannot_be_settled_is_refused_before_training(digits: Data, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10, bias=False))
+    before = weights_hash(network)
+    for objective in (
+        differential_training(),
+        CrossEntropy() + OneOf((WarmUp(Differential(), over=0.5), LabelSmoothing(0.1))),
+        LinearisedLoss("l1", 0.1, 0.01, loss="differential") + CrossEntropy(),
+        PGDTraining(Linf(0.1), differential_training()),
+    ):
+        with pytest.raises(ModelError, match=r"nn\.Linear with a bias"):
+            retrain(network, digits, objective, epochs=1, out=tmp_path, progress=False)
+    assert weights_hash(network) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_anything_to_train_is_refused(network: Network, digits: Data) -> None:
+    with pytest.raises(ModelError, match="none requires a gradient"):
+        retrain(network.requires_grad_(False), digits, CrossEntropy(), epochs=1, progress=False)
+
+
+@pytest.fixture
+def _fresh_accelerate() -> Iterator[None]:
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("_fresh_accelerate")
+def test_what_a_launcher_asks_of_accelerate_changes_neither_precision_nor_steps(
+    network: Network, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"epochs": 1, "precision": "fp32", "progress": False}
+    usual = copy.deepcopy(network)
+    retrain(usual, digits, CrossEntropy(), **settings)
+    AcceleratorState._reset_state()
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    retrain(network, digits, CrossEntropy(), **settings)
+    assert weights_hash(network) == weights_hash(usual)
+    assert "forward" not in vars(network)
+
+
+@pytest.mark.usefixtures("_fresh_accelerate")
+def test_an_accelerator_of_somebody_elses_that_patches_models_is_refused(network: Network, digits: Data) -> None:
+    Accelerator(mixed_precision="bf16")
+    with pytest.raises(SettingError, match="'bf16' was made in this process before"):
+        retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
+
+
+def test_begun_anew_and_killed_before_its_first_checkpoint_a_run_can_be_gone_on_with(
+    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"epochs": 1, "out": tmp_path, "progress": False}
+    start = copy.deepcopy(network.state_dict())
+    retrain(network, digits, CrossEntropy(), **settings)
+    once = weights_hash(network)
+    network.load_state_dict(start)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "train_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            retrain(network, digits, CrossEntropy(), resume=False, **settings)
+    retrain(network, digits, CrossEntropy(), **settings)
+    assert weights_hash(network) == once
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def interrupted(*_arguments: object, **_options: object) -> None:
+    raise KeyboardInterrupt

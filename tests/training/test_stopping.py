@@ -142,3 +142,15 @@ def test_the_score_sees_what_training_leaves_open_settled(network: Network, digi
 def test_a_patience_below_one_is_refused() -> None:
     with pytest.raises(SettingError, match="`patience` to be 1 or more, but got 0"):
         Stopping(lambda _model: 0.0, patience=0)
+
+
+def test_a_score_may_be_a_tensor(network: Network, digits: Data, tmp_path: Path) -> None:
+    stopping = Stopping(lambda _model: torch.tensor(0.25))  # type: ignore[arg-type,return-value]
+    training = retrain(network, digits, CrossEntropy(), epochs=1, out=tmp_path, stopping=stopping, progress=False)
+    assert training.history[0]["score"] == 0.25
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), None, torch.zeros(2)])
+def test_a_score_that_is_no_number_is_refused(network: Network, digits: Data, score: object) -> None:
+    with pytest.raises(SettingError, match="finite number"):
+        retrain(network, digits, CrossEntropy(), epochs=1, stopping=Stopping(lambda _model: score), progress=False)

@@ -147,3 +147,41 @@ def test_weights_that_no_search_of_ours_wrote_are_not_written_over(
     with pytest.raises(CheckpointError, match=r"no tuned.json"):
         run(copy.deepcopy(trained), data, tries=1, out=tmp_path)
     assert (tmp_path / "model.safetensors").read_text() == "mine"
+
+
+def test_a_weight_whose_last_step_diverges_is_a_failed_try(trained: nn.Module, data: Data) -> None:
+    model = copy.deepcopy(trained)
+    settings = {"epochs": 1, "batch_size": 2000, "optimiser": "sgd", "learning_rate": 1e-3, "precision": "fp32"}
+    tuned = run(model, data, lambda weight: (1e30 * weight) * CrossEntropy(), tries=2, **settings)
+    assert tuned.weight == 0
+    assert [(trial.clean, trial.robust) for trial in tuned.trials[1:]] == [(0.0, 0.0)] * 2
+    assert all(torch.equal(own, trained.state_dict()[name]) for name, own in model.state_dict().items())
+
+
+class Halting(CrossEntropy):
+    """Stands for somebody who presses Ctrl-C in the second step."""
+
+    steps = 0
+
+    def value(self, forward: ForwardPass) -> Tensor:
+        type(self).steps += 1
+        if self.steps > 1:
+            raise KeyboardInterrupt
+        return super().value(forward)
+
+
+def test_a_search_that_is_stopped_leaves_the_model_as_it_was(trained: nn.Module, data: Data) -> None:
+    model = copy.deepcopy(trained)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, data, lambda weight: weight * Halting(), tries=1)
+    assert Halting.steps > 1
+    assert all(torch.equal(own, trained.state_dict()[name]) for name, own in model.state_dict().items())
+
+
+def test_the_search_ends_where_a_weight_comes_again(
+    trained: nn.Module, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = iter([0.1, 0.05, 0.100001])
+    monkeypatch.setattr("retemper.tuning.weight.following", lambda *_arguments: next(weights))
+    tuned = run(copy.deepcopy(trained), data, tries=5, epochs=1, out=tmp_path)
+    assert [trial.weight for trial in tuned.trials] == [0, 0.1, 0.05]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from retemper.errors import ModelError, RetemperError
+from retemper.errors import ModelError, NotFiniteError, RetemperError
 
 
 def logits(model: nn.Module, inputs: Float[Tensor, "images *shape"]) -> Float[Tensor, "images classes"]:
@@ -78,7 +78,7 @@ def predict(
     """Logits (on the model's device) and labels over batches of (inputs, labels), in evaluation mode, no gradients.
 
     Raises:
-        ModelError: a logit is NaN or infinite; the parameters that are, if any, are named.
+        NotFiniteError: a logit is NaN or infinite; the parameters that are, if any, are named.
     """
     device = device_of(model)
     with evaluation_mode(model), torch.no_grad():
@@ -92,18 +92,18 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> floa
     """The share of images that are answered rightly, in [0, 1], over batches of (inputs, labels).
 
     Raises:
-        ModelError: a logit is NaN or infinite.
+        NotFiniteError: a logit is NaN or infinite.
     """
     outputs, labels = predict(model, batches)
-    return float((outputs.argmax(1) == labels).double().mean())
+    return float((outputs.argmax(1) == labels).cpu().double().mean())  # Apple's MPS has no float64
 
 
 def check_finite(model: nn.Module, outputs: Float[Tensor, "images classes"]) -> None:
-    """Raise a ModelError where outputs are NaN or infinite, naming the first parameter to blame."""
+    """Raise a NotFiniteError where outputs are NaN or infinite, naming the first parameter to blame."""
     bad = int((~outputs.isfinite().all(1)).sum())
     if bad:
         broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
         cause = f"the weights {broken[0]!r} hold NaN or infinity" if broken else "its weights are finite"
-        raise ModelError(
+        raise NotFiniteError(
             f"{type(model).__name__} returns NaN or infinite logits on {bad} of {len(outputs)} inputs; {cause}."
         )

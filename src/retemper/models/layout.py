@@ -16,10 +16,14 @@ def channels_last_pays(shape: Sequence[int]) -> bool:
 
 @contextmanager
 def channels_last(model: nn.Module, *, wanted: bool = True) -> Iterator[None]:
-    """Run the block with the weights in channels-last layout, if wanted; afterwards they are contiguous again."""
-    if wanted:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub forgets it
+    """Run the block with the weights in channels-last layout, if wanted; afterwards they are contiguous again.
+
+    A model with weights for volumes, which have another layout of this kind, keeps its own.
+    """
+    wanted = wanted and all(tensor.dim() < 5 for tensor in [*model.parameters(), *model.buffers()])
     try:
+        if wanted:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub forgets it
         yield
     finally:
         if wanted:

@@ -30,6 +30,7 @@ def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None 
         OSError: the folder cannot be written or the disk is full.
     """
     import safetensors.torch
+    from safetensors import SafetensorError
 
     metadata = {"spec": json.dumps(asdict(model.spec))} if isinstance(model, Network) else {}
     if is_smooth(model):
@@ -42,7 +43,10 @@ def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None 
         for name, value in model.state_dict().items()
     }
     with replacing(Path(path)) as temporary:
-        safetensors.torch.save_file(weights, temporary, metadata=metadata)
+        try:
+            safetensors.torch.save_file(weights, temporary, metadata=metadata)
+        except SafetensorError as error:  # which is no OSError, also on a full disk
+            raise OSError(f"{path} could not be written: {error}") from error
 
 
 def load(path: Path | str, factory: str | None = None) -> nn.Module:

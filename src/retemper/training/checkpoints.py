@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retemper.errors import CheckpointError
-from retemper.files import read_json, write_json
+from retemper.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 History = list[dict[str, float]]
+BEGUN = "begun"  # an empty file that says that a run has begun here, before its first checkpoint
 BEST = "best.safetensors"  # the weights of the best epoch so far, beside the checkpoints
 _EPOCH = re.compile(r"epoch-\d{5}")
 
@@ -36,6 +37,18 @@ class Checkpoints:
         found = sorted(path for path in self.folder.glob("epoch-*") if _EPOCH.fullmatch(path.name))
         return found[-1] if found else None
 
+    def begin(self) -> None:
+        """Note that a run starts over here, whatever an earlier one left: killed at once, it can be gone on with.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        write_text(self.folder / BEGUN, "")
+
+    def begun(self) -> bool:
+        """Whether a run of ours has begun here and not ended."""
+        return self.latest() is not None or (self.folder / BEGUN).is_file()
+
     def save(self, accelerator: "Accelerator", history: History) -> Path:
         """Write the state after the last epoch of `history`, then delete the checkpoint before it.
 
@@ -56,7 +69,7 @@ class Checkpoints:
                 unfinished.rename(final)
                 if before is not None:
                     shutil.rmtree(before)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # a full disk is another error in each of the formats
             shutil.rmtree(unfinished, ignore_errors=True)
             kept = f"the checkpoint before, {before}, is still there" if before else "there was none before"
             raise OSError(f"The checkpoint {final} could not be written ({error}); {kept}.") from error
@@ -98,7 +111,8 @@ class Checkpoints:
             if _EPOCH.fullmatch(path.name) and (path / "run.json").is_file():
                 shutil.rmtree(path, ignore_errors=True)
         shutil.rmtree(self.folder / "unfinished", ignore_errors=True)
-        (self.folder / BEST).unlink(missing_ok=True)
+        for name in (BEST, BEGUN):
+            (self.folder / name).unlink(missing_ok=True)
         with suppress(OSError):
             self.folder.rmdir()
 

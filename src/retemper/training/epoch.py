@@ -11,6 +11,8 @@ from torch import nn
 from retemper.data import AUGMENTATIONS, Split
 from retemper.models.layout import channels_last_pays
 from retemper.objectives import Objective
+from retemper.objectives.draws import as_they_were
+from retemper.objectives.second_pass import BATCH_NORMALISATIONS, INSTANCE_NORMALISATIONS
 from retemper.training.ledger import Ledger
 from retemper.training.optimisers import SCHEDULES
 from retemper.training.precision import autocast
@@ -54,9 +56,9 @@ def train_epoch(
     generator = torch.Generator(device).manual_seed(own_seed)
     started = time.perf_counter()
     rate = settings.rate
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with as_they_were(device):
         torch.manual_seed(own_seed)
-        model.train()
+        _to_training_mode(model)
         for step, index in enumerate(order.tensor_split(steps)):
             mine = index.tensor_split(accelerator.num_processes)[accelerator.process_index]
             inputs, labels = train.batch(mine)
@@ -80,6 +82,21 @@ def train_epoch(
         shared = accelerator.reduce(torch.tensor(list(means.values()), device=device), reduction="mean")
         means = dict(zip(means, shared.tolist(), strict=True))
     return {**means, "learning_rate": rate, "seconds": time.perf_counter() - started}
+
+
+def _to_training_mode(model: nn.Module) -> None:
+    """All of it, but for normalisations that somebody has frozen: in evaluation mode, no parameter to be trained."""
+    frozen = [
+        module
+        for module in model.modules()
+        if isinstance(module, BATCH_NORMALISATIONS + INSTANCE_NORMALISATIONS)
+        and not module.training
+        and module.weight is not None
+        and not any(parameter.requires_grad for parameter in module.parameters())
+    ]
+    model.train()
+    for module in frozen:
+        module.eval()
 
 
 def _seed(*parts: int) -> int:

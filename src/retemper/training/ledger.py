@@ -35,7 +35,7 @@ class Ledger:
             self._look()
 
     def _look(self) -> None:
-        rows = torch.stack(self._waiting).double().cpu()
+        rows = torch.stack(self._waiting).cpu().double()  # Apple's MPS has no float64
         self._waiting.clear()
         broken = (~rows.isfinite()).any(1).nonzero()
         if len(broken):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from retemper.errors import ModelError
+
 OPTIMISERS: dict[str, Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]] = {
     "adam": lambda parameters, rate, decay: torch.optim.Adam(parameters, rate, weight_decay=decay),
     "adamw": lambda parameters, rate, decay: torch.optim.AdamW(parameters, rate, weight_decay=decay),
@@ -25,5 +27,15 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def build(model: nn.Module, name: str, rate: float, decay: float) -> torch.optim.Optimizer:
-    """The optimiser of this name over the parameters that are not frozen."""
-    return OPTIMISERS[name]([parameter for parameter in model.parameters() if parameter.requires_grad], rate, decay)
+    """The optimiser of this name over the parameters that are not frozen.
+
+    Raises:
+        ModelError: all are, or there are none.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise ModelError(
+            f"Expected {type(model).__name__} to have parameters to train, but of its {len(list(model.parameters()))} "
+            "none requires a gradient."
+        )
+    return OPTIMISERS[name](trained, rate, decay)

@@ -53,7 +53,8 @@ def retrain(
     loaded. Under a budget each weight's training is kept beside these, in a folder of its own.
 
     Args:
-        model: any classifier; its modules' modes are as they were afterwards.
+        model: any classifier; its modules' modes are as they were afterwards. Normalisations in evaluation mode whose
+            parameters are all frozen stay so while it trains.
         data: with labels that fit the model's outputs.
         objective: such as `CrossEntropy() + 0.1 * ActivationEntropy()`; None for the recipe.
         threat: what the recipe is to be robust within, or several; None for Linf(8 / 255).
@@ -78,10 +79,11 @@ def retrain(
     Raises:
         SettingError: an unknown or impossible setting, a tracker that is not installed, or a threat or budget beside an
             objective.
-        ModelError: the model does not run on the data, has another number of classes, or nothing to make smooth.
+        ModelError: the model does not run on the data, has another number of classes, no parameter to train, no last
+            layer that the objective could set, or nothing to make smooth.
         BudgetError: no weight kept enough clean accuracy.
         CheckpointError: `out` holds a damaged checkpoint or another run.
-        DivergenceError: a term of the loss became NaN or infinite; the last good checkpoint is kept.
+        DivergenceError: a term of the loss or a logit became NaN or infinite; the last good checkpoint is kept.
         OSError: `out` cannot be written.
     """
     if objective is not None and not (threat is None and give_up is None):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from retemper.data import Data
-from retemper.errors import SettingError
+from retemper.errors import DivergenceError, NotFiniteError, SettingError
 from retemper.models import accuracy
 from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.models.layout import channels_last, channels_last_pays
@@ -55,6 +56,7 @@ def train(
     accelerator = _accelerator(trackers, folder)
     model.to(accelerator.device)
     check_fit(model, data)
+    objective.check(model, data.train)
     precision = resolve(chosen.precision, accelerator.device, data.shape)
     identity: dict[str, Any] = {
         "objective": repr(objective),
@@ -68,12 +70,13 @@ def train(
     if folder is not None and resume and (ended := finished(folder, identity, model)) is not None:
         return ended
     checkpoints = Checkpoints(folder / "checkpoints", identity) if folder is not None else None
-    if folder is not None and checkpoints is not None and resume and checkpoints.latest() is None:
+    if folder is not None and checkpoints is not None and resume and not checkpoints.begun():
         refuse_foreign(folder)
     best = BestWeights(folder / "checkpoints" / BEST if folder is not None else None)
     if folder is not None and checkpoints is not None and not resume and accelerator.is_main_process:
-        forget_end(folder)
         checkpoints.clear()
+        checkpoints.begin()
+        forget_end(folder)
 
     with _as_it_was(model), channels_last(model, wanted=channels_last_pays(data.shape)):
         optimiser = optimisers.build(model, chosen.optimiser, chosen.rate, chosen.weight_decay)
@@ -88,6 +91,7 @@ def train(
                 if stopping is not None and stopping.is_over(history):
                     break
                 latest = checkpoints.latest() if checkpoints is not None else None
+                kept = f"The last good checkpoint is {latest}." if latest else "There is no checkpoint yet."
                 row = train_epoch(
                     accelerator,
                     prepared,
@@ -97,19 +101,19 @@ def train(
                     chosen,
                     epoch=epoch,
                     precision=precision,
-                    kept=f"The last good checkpoint is {latest}." if latest else "There is no checkpoint yet.",
+                    kept=kept,
                     after_step=after_step,
                 )
                 share_buffers(model)
-                if epoch == chosen.epochs - 1 or stopping is not None:
-                    objective.settle(model, data.train)
-                history.append(
-                    row | {"validation_accuracy": accuracy(model, data.validation.batches(EVALUATION_BATCH))}
-                )
-                if stopping is not None:
-                    history[-1]["score"] = stopping.score(model)
-                    if best_epoch(history) == epoch:
-                        best.keep(model, write=accelerator.is_main_process)
+                with _diverged(epoch + 1, kept):
+                    if epoch == chosen.epochs - 1 or stopping is not None:
+                        objective.settle(model, data.train)
+                    row["validation_accuracy"] = accuracy(model, data.validation.batches(EVALUATION_BATCH))
+                    if stopping is not None:
+                        row["score"] = stopping.scored(model)
+                history.append(row)
+                if stopping is not None and best_epoch(history) == epoch:
+                    best.keep(model, write=accelerator.is_main_process)
                 if trackers:
                     accelerator.log(history[-1], step=(epoch + 1) * steps)
                 if folder is not None and checkpoints is not None:
@@ -128,12 +132,32 @@ def train(
     return training
 
 
+@contextmanager
+def _diverged(epoch: int, kept: str) -> Iterator[None]:
+    """The losses of an epoch say nothing of its last step: what that left behind shows here."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise DivergenceError(
+            f"After epoch {epoch} {error} {kept} A lower learning rate or a smaller weight of a term may help."
+        ) from error
+
+
 def _accelerator(trackers: Sequence[str], folder: Path | None) -> Accelerator:
     if trackers and folder is None:
         raise SettingError(f"The trackers {list(trackers)} need a folder to write to: pass `out`.")
     join()
+    if AcceleratorState._shared_state and (theirs := AcceleratorState().mixed_precision) != "no":
+        raise SettingError(
+            f"Expected no mixed precision of Accelerate's, which would patch the model, but an Accelerator with "
+            f"{theirs!r} was made in this process before. Make that one with mixed_precision='no', and choose here by "
+            "`precision`."
+        )
     try:
-        return Accelerator(log_with=list(trackers) or None, project_dir=folder)
+        # A launcher may ask for either: precision is a setting of ours, and a batch is one step.
+        accelerator = Accelerator(log_with=list(trackers) or None, project_dir=folder, mixed_precision="no")
+        accelerator.gradient_accumulation_steps = 1
+        return accelerator
     except (ValueError, ImportError) as error:
         raise SettingError(
             f"Expected `trackers` to be installed trackers of Accelerate, but got {list(trackers)}: {error}. "

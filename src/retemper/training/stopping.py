@@ -1,5 +1,6 @@
 """Early stopping on a score of the user's, and the weights of the best epoch."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from retemper.checks import at_least_one
-from retemper.errors import CheckpointError
+from retemper.errors import CheckpointError, SettingError
 from retemper.models import save
 from retemper.training.checkpoints import History
 
@@ -31,6 +32,21 @@ class Stopping:
 
     def __post_init__(self) -> None:
         at_least_one(patience=self.patience)
+
+    def scored(self, model: nn.Module) -> float:
+        """The score of the model.
+
+        Raises:
+            SettingError: it is no finite number.
+        """
+        score = self.score(model)
+        try:
+            number = float(score)
+        except (TypeError, ValueError, RuntimeError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise SettingError(f"Expected `score` to return a finite number, but it returned {score!r}.")
+        return number
 
     @property
     def identity(self) -> str:

@@ -73,7 +73,8 @@ def tune(
     Best is the largest robust accuracy on validation images, against a cheap attack (APGD with cross-entropy and
     margin, 10 steps each), among the weights that keep clean validation accuracy within the budget; the first weight
     stays unless another is better by more than two standard errors (`retemper.tuning.search.chosen`). It is a figure to
-    choose by: what was chosen needs an evaluation on test images.
+    choose by: what was chosen needs an evaluation on test images. Where a retraining fails or is stopped, the model has
+    the weights that it came with.
 
     Args:
         model: a trained classifier, in place.
@@ -121,31 +122,37 @@ def tune(
     tried = [seen(0.0, "as it was", score.clean(model))]
     start, floor = tried[0].state, tried[0].trial.clean - give_up
     stopping = None if patience is None else stopping_by(replace(score, floor=floor), patience)
-    for _ in range(tries):
-        weight = following([one.trial for one in tried], floor, first)
-        name = f"weight {weight:.4g}"
-        model.load_state_dict(start)
-        try:
-            training = retrain(
-                model,
-                data,
-                objective(weight),
-                out=folder / name if folder is not None else None,
-                resume=resume,
-                stopping=stopping,
-                progress=progress,
-                label=f"{name}: training",
-                **settings,
-            )
-        except DivergenceError:
-            # As bad as can be: the search goes on with smaller weights.
-            tried.append(_Tried(Trial(weight, 0.0, 0.0), np.zeros_like(tried[0].withstood), {}))
-            continue
-        tried.append(seen(weight, name, training.chosen["validation_accuracy"]))
-        best = best_of([one.trial for one in tried], floor)
-        for one in tried[2:]:
-            if one.trial is not best:
-                one.state = {}  # it will not be chosen any more
+    try:
+        for _ in range(tries):
+            weight = following([one.trial for one in tried], floor, first)
+            name = f"weight {weight:.4g}"
+            if name in {f"weight {one.trial.weight:.4g}" for one in tried}:
+                break  # what is left to try differs by less than names tell apart
+            model.load_state_dict(start)
+            try:
+                training = retrain(
+                    model,
+                    data,
+                    objective(weight),
+                    out=folder / name if folder is not None else None,
+                    resume=resume,
+                    stopping=stopping,
+                    progress=progress,
+                    label=f"{name}: training",
+                    **settings,
+                )
+            except DivergenceError:
+                # As bad as can be: the search goes on with smaller weights.
+                tried.append(_Tried(Trial(weight, 0.0, 0.0), np.zeros_like(tried[0].withstood), {}))
+                continue
+            tried.append(seen(weight, name, training.chosen["validation_accuracy"]))
+            best = best_of([one.trial for one in tried], floor)
+            for one in tried[2:]:
+                if one.trial is not best:
+                    one.state = {}  # it will not be chosen any more
+    except BaseException:
+        model.load_state_dict(start)  # and not with a try that was stopped half way
+        raise
     trials = [one.trial for one in tried]
     kept = tried[chosen(trials, [one.withstood for one in tried], floor)]
     model.load_state_dict(kept.state)
