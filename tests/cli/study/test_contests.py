@@ -14,7 +14,7 @@ from retemper.objectives import CrossEntropy
 from retemper.studies import attacking, input_gradient, many_classes
 from retemper.studies.contest import Contest, Network, Result
 from retemper.studies.ways import Way
-from retemper.threats import L2
+from retemper.threats import L2, Linf
 
 
 def test_a_gain_says_for_how_many_seeds_it_lies_above_0() -> None:
@@ -30,6 +30,24 @@ def test_a_gain_says_for_how_many_seeds_it_lies_above_0() -> None:
     with console.capture() as printed:
         console.print(contest_table(result))
     assert "above 0: 2 of 3" in printed.get()
+
+
+def test_five_seeds_fit_into_80_columns() -> None:
+    clean = iter(range(20, 30))
+    networks = tuple(
+        Network(rival, seed, 1.0, np.arange(50) < next(clean), (np.arange(50) < 40,) * 2, ((), ()))
+        for rival in ("plain", "entropic")
+        for seed in range(5)
+    )
+    ways_of = {rival: [Way(rival, CrossEntropy(), "mlp")] for rival in ("plain", "entropic")}
+    contest = Contest("digits", (), ways_of, (Linf(0.1), L2(1.5)), epochs=1, seeds=5, images=50)
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as printed:
+        console.print(contest_table(Result(contest, {}, (), networks)))
+    shown = printed.get()
+    assert "…" not in shown
+    for word in ("plain", "entropic", "linf:0.1", "l2:1.5", "time", *(f"{2 * share:.1f}" for share in range(20, 30))):
+        assert word in shown
 
 
 @pytest.mark.parametrize("study", ["input-gradient", "multi-class", "retraining"])

@@ -8,6 +8,8 @@ from rich.table import Table
 from retemper.cli.plain_table import plain_table
 from retemper.studies.contest import Result
 
+A_LINE = 3  # seeds
+
 
 def search_table(result: Result) -> Table:
     """What every candidate reached on validation images; the chosen ones are marked."""
@@ -30,7 +32,7 @@ def contest_table(result: Result) -> Table:
         "Time: seconds of training.",
     )
     for column in ("", "clean", *map(str, contest.threats), "time"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     gains = {(gain.rival, gain.threat): gain for gain in result.gains()}
     for rival in contest.rivals:
         networks = result.of(rival)
@@ -51,6 +53,10 @@ def contest_table(result: Result) -> Table:
 
 
 def _seeds(shares: Sequence[np.ndarray]) -> str:
-    each = [100 * float(share.mean()) for share in shares]
-    # Below the mean, so that the table fits into a terminal of 80 columns.
-    return f"{np.mean(each):.1f}" + (f"\n({' '.join(f'{one:.1f}' for one in each)})" if len(each) > 1 else "")
+    each = [f"{100 * float(share.mean()):.1f}" for share in shares]
+    mean = f"{100 * float(np.mean([share.mean() for share in shares])):.1f}"
+    if len(each) == 1:
+        return mean
+    # Below the mean and a few to a line, so that the table fits into a terminal of 80 columns.
+    lines = [" ".join(each[start : start + A_LINE]) for start in range(0, len(each), A_LINE)]
+    return "\n".join([mean, *f"({'|'.join(lines)})".split("|")])
