@@ -298,3 +298,16 @@ def test_numbers_and_fractions_are_read(text: str, threats: list[Threat]) -> Non
 def test_bad_spellings_are_refused(text: str) -> None:
     with pytest.raises(SettingError):
         parse(text)
+
+
+def test_numbers_of_numpy_print_as_numbers_and_a_list_of_bounds_can_be_a_key() -> None:
+    radius = np.linspace(0.01, 0.1, 7)[3]
+    threat = Linf(radius, [0, 1])  # type: ignore[arg-type]
+    assert parse(str(threat)) == [Linf(float(radius))]
+    assert {threat: 1}[Linf(float(radius))] == 1
+
+
+@pytest.mark.parametrize(("radius", "bounds"), [("far", (0, 1)), (None, (0, 1)), (0.1, 1), (0.1, (0, 1, 2))])
+def test_what_is_no_number_is_refused_by_name(radius: object, bounds: object) -> None:
+    with pytest.raises(SettingError, match="`radius` to be a number and `bounds` to be two"):
+        Linf(radius, bounds)  # type: ignore[arg-type]

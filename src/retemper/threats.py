@@ -32,6 +32,15 @@ class Threat(ABC):
     dual: ClassVar[Literal["l1", "l2"]]
 
     def __post_init__(self) -> None:
+        try:
+            # Numbers of NumPy's do not print as numbers, and a list of bounds cannot be a key.
+            object.__setattr__(self, "radius", float(self.radius))
+            low, high = self.bounds
+            object.__setattr__(self, "bounds", (float(low), float(high)))
+        except (TypeError, ValueError):
+            raise SettingError(
+                f"Expected `radius` to be a number and `bounds` to be two, but got {self.radius!r} and {self.bounds!r}."
+            ) from None
         if not (math.isfinite(self.radius) and self.radius > 0):
             raise SettingError(f"Expected `radius` to be a positive finite number, but got {self.radius}.")
         if not self.bounds[0] < self.bounds[1]:

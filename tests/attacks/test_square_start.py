@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import Tensor, nn
 
 from retemper.attacks import apgd, apgd_from_square, square
+from retemper.errors import GradientError
 from retemper.models import logits
 from retemper.noise import Noise
 from retemper.threats import Linf
@@ -45,8 +47,8 @@ def test_each_restart_takes_its_own_noise_and_only_what_stands() -> None:
     assert (logits(model, inputs).argmax(1) == labels).all()
     model.asked = 0
     apgd_from_square(model, inputs, labels, threat, queries=4, steps=3, restarts=2)
-    # Square's queries, APGD's gradients and its last look, and our own: nothing fell.
-    assert model.asked == 5 * 2 * (4 + 3 + 1 + 1)
+    # Square's queries and a look at its end, APGD's gradients and its last look, and our own: nothing fell.
+    assert model.asked == 5 * 2 * (4 + 1 + 3 + 1 + 1)
 
 
 def test_one_restart_is_square_and_then_apgd() -> None:
@@ -58,3 +60,27 @@ def test_one_restart_is_square_and_then_apgd() -> None:
     expected = apgd(model, inputs, labels, threat, own, steps=4, loss="margin", starts=start, step_size=0.5)
     moved = apgd_from_square(model, inputs, labels, threat, noise, queries=5, steps=4, restarts=1)
     torch.testing.assert_close(moved, expected)
+
+
+class Cut(nn.Module):
+    """Has no gradient."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        score = (inputs.detach().flatten(1)[:, :8].mean(1) - 0.5) * 20
+        return torch.stack([-score, score], 1)
+
+
+def test_what_the_queries_broke_is_not_lost_where_gradients_are_cut() -> None:
+    inputs = 0.4 + 0.2 * torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = Cut()(inputs).argmax(1)
+    alone = square(Cut(), inputs, labels, Linf(0.03), Noise.for_batch(inputs).at(0), queries=30, loss="margin")
+    fell = Cut()(alone).argmax(1) != labels
+    assert 0 < fell.sum() < 40
+    points = apgd_from_square(Cut(), inputs, labels, Linf(0.03), restarts=1)
+    assert torch.equal(points[fell], alone[fell])
+
+
+def test_a_model_without_gradients_is_refused_where_the_queries_broke_nothing() -> None:
+    inputs = torch.full((3, 1, 4, 4), 0.9)
+    with pytest.raises(GradientError):
+        apgd_from_square(Cut(), inputs, Cut()(inputs).argmax(1), Linf(0.01))

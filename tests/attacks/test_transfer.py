@@ -122,3 +122,15 @@ def test_a_surrogate_with_other_classes_is_refused() -> None:
 def test_numbers_below_one_are_refused_by_name(setting: str) -> None:
     with pytest.raises(SettingError, match=setting):
         transfer(Small(1), drawn(2), torch.tensor([0, 1]), Linf(0.1), surrogate=Small(2), **{setting: 0})
+
+
+class WithoutGradient(nn.Linear):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs.detach())
+
+
+def test_a_surrogate_without_gradients_is_refused_and_not_passed_over() -> None:
+    inputs, labels = torch.rand(4, 5), torch.arange(4) % 3
+    with pytest.raises(ModelError, match="The surrogate cannot be followed") as error:
+        transfer(nn.Linear(5, 3), inputs, labels, Linf(0.1), surrogate=WithoutGradient(5, 3).requires_grad_(False))
+    assert type(error.value) is ModelError

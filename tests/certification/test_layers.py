@@ -129,3 +129,14 @@ def test_weights_that_are_not_finite_are_refused() -> None:
     layer.running_var.fill_(torch.nan)
     with pytest.raises(ModelError, match="not finite"):
         layer_bound(layer)
+
+
+@pytest.mark.parametrize("layer", [nn.Softplus(threshold=0.5), nn.Softplus(threshold=5), nn.Softplus(beta=0.01)])
+def test_a_softplus_that_jumps_has_no_bound(layer: nn.Module) -> None:
+    with pytest.raises(ModelError, match="jumps by"):
+        layer_bound(layer)
+
+
+def test_a_softplus_as_torch_makes_it_has_one() -> None:
+    assert layer_bound(nn.Softplus()) == 1
+    assert layer_bound(nn.Softplus(beta=4, threshold=30)) == 1

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.data import Split
+from retemper.errors import ModelError, SettingError
 from retemper.evaluation import Evaluation, budget, evaluate, plan
 from retemper.threats import L2, Linf, Threat
 
@@ -134,3 +135,56 @@ def test_weights_made_of_others_are_made_once_unless_they_are_drawn(small_float3
             assert found.robustness[0].standing.tolist() == expected.robustness[0].standing.tolist()
     assert len(made.made) < 10  # the copy, and what looks whether answers are random
     assert len(drawn.made) > 20
+
+
+class Above(nn.Module):
+    """Class 1 where the inputs' mean lies above one half, in some floats; its gradients are zero if it rounds."""
+
+    def __init__(self, dtype: torch.dtype = torch.float32, *, rounds: bool = False) -> None:
+        super().__init__()
+        self.dtype, self.rounds, self.scale = dtype, rounds, nn.Parameter(torch.tensor(8.0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        values = (inputs * 64).round() / 64 if self.rounds else inputs
+        score = (self.scale * (values.flatten(1).mean(1) - 0.5)).to(self.dtype)
+        return torch.stack([-score, score], 1)
+
+
+def above(model: nn.Module) -> Split:
+    inputs = torch.rand(60, 6, generator=torch.Generator().manual_seed(1))
+    return Split(inputs, model(inputs).argmax(1))
+
+
+def test_under_inference_mode_it_finds_the_same() -> None:
+    model = Above(rounds=True).eval()
+    split = above(model)
+    expected = evaluate(model, split, [Linf(0.1)], attacks="quick", progress=False)
+    with torch.inference_mode():
+        made_inside = Split(split.inputs.clone(), split.labels.clone())
+        inside = evaluate(model, split, [Linf(0.1)], attacks="quick", progress=False)
+    after = evaluate(model, made_inside, [Linf(0.1)], attacks="quick", progress=False)
+    assert expected.robustness[0].broken_by["answers to alarms"] > 0
+    for found in (inside, after):
+        assert (found.robustness[0].standing == expected.robustness[0].standing).all()
+        assert found.robustness[0].ringing == expected.robustness[0].ringing
+
+
+class Overwriting(nn.Linear):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs.sub_(0.5) if not inputs.requires_grad else inputs - 0.5)
+
+
+def test_a_model_that_writes_into_its_inputs_leaves_the_images_alone() -> None:
+    inputs = torch.rand(20, 6, generator=torch.Generator().manual_seed(1))
+    split = Split(inputs.clone(), torch.arange(20) % 2)
+    with contextlib.suppress(ModelError, SettingError):
+        evaluate(Overwriting(6, 2), split, [Linf(0.1)], attacks="quick", progress=False)
+    assert torch.equal(split.inputs, inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_logits_may_be_of_another_type_than_inputs(dtype: torch.dtype) -> None:
+    model = Above(dtype).eval()
+    split = above(model)
+    found = evaluate(model, split, [Linf(0.1)], attacks=plan(("pgd-ce", "apgd-ce", "square"), steps=5), progress=False)
+    assert found.robustness[0].accuracy < 1

@@ -91,3 +91,10 @@ def test_the_paired_interval_covers_the_true_difference_as_often_as_it_says(gain
             low, high = paired_difference(ours, theirs)[1]
             covered += chance * (low <= gains - losses <= high)
     assert covered >= 0.945
+
+
+@given(st.integers(1, 20_000))
+def test_all_and_none_reach_the_ends_exactly(trials: int) -> None:
+    """A rounding below 1 would refute a claim of all, which every image bears out."""
+    assert wilson(trials, trials).high == 1
+    assert wilson(0, trials).low == 0

@@ -167,14 +167,14 @@ def test_a_randomised_model_answers_by_its_majority(label: int) -> None:
     split, model = Split(inputs, torch.full((300,), label)), Noisy()
     bundle = Bundle.of(
         model, split, inputs, torch.zeros(300, dtype=torch.bool), Claim(0.6, Linf(0.1)), classes=2, data=DATA,
-        attacks=(), seed=0, draws=99,
+        attacks=(), seed=0, draws=25,
     )  # fmt: skip
     state = torch.get_rng_state()
     found = verify(bundle, model, split)
     assert torch.equal(torch.get_rng_state(), state)
-    assert found.wrong == (300 if label == 0 else 0)
-    single = verify(replace(bundle, draws=1), model, split).wrong
-    assert 60 < single < 240
+    # Of a single draw it would be a third or two thirds; how many draws there are is not for the bundle to say.
+    assert found.wrong > 270 if label == 0 else found.wrong < 30
+    assert verify(replace(bundle, draws=1), model, split).wrong == found.wrong
 
 
 def test_wider_bounds_than_the_verifiers_prove_nothing() -> None:
@@ -182,3 +182,11 @@ def test_wider_bounds_than_the_verifiers_prove_nothing() -> None:
     found = verify(bundle, model, split)
     assert (found.same_bounds, found.stands, found.wrong) == (False, False, 201)
     assert verify(bundle, model, split, bounds=(-5.0, 5.0)).stands
+
+
+def test_a_claim_of_all_is_not_refuted_by_inputs_that_are_answered_rightly() -> None:
+    bundle, model, split = refutation(claimed=1.0)
+    unmoved = replace(bundle, adversarial=bundle.originals.clone(), labels=(bundle.originals[:, 0, 0] > 0.5).long())
+    found = verify(unmoved, model)
+    assert (found.wrong, found.stands) == (0, False)
+    assert verify(bundle, model, split).stands

@@ -105,3 +105,9 @@ def test_half_precision_around_the_network_leaves_its_weights_orthogonal() -> No
 def test_the_network_has_its_own_activation() -> None:
     with pytest.raises(SettingError, match=r"MaxMin.*gelu"):
         create("lipschitz-cnn", shape=(1, 8, 8), classes=3, activation="gelu")
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_an_odd_number_of_channels_makes_no_pairs(channels: int) -> None:
+    with pytest.raises(SettingError, match=f"even number.*got {channels}"):
+        MaxMin()(torch.rand(2, channels, 4, 4))

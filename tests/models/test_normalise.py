@@ -35,3 +35,12 @@ def test_the_numbers_are_saved_and_not_trained() -> None:
 def test_impossible_numbers_are_refused(mean: list[float], std: list[float]) -> None:
     with pytest.raises(SettingError, match="standard deviations"):
         Normalise(mean, std)
+
+
+def test_inputs_of_another_number_of_channels_are_refused() -> None:
+    """They would be repeated, one channel taken for three."""
+    three = Normalise([0.5, 0.4, 0.3], [1.0, 1.0, 1.0])
+    for inputs in (torch.rand(2, 1, 4, 4), torch.rand(2, 1)):
+        with pytest.raises(SettingError, match=r"3 channels.*got 1"):
+            three(inputs)
+    assert Normalise([0.5], [1.0])(torch.rand(2, 3, 4, 4)).shape == (2, 3, 4, 4)

@@ -32,6 +32,7 @@ class Found:
             losses: at the points.
             fallen: whether the point is adversarial.
         """
+        losses = losses.to(self.losses.dtype)  # of a model whose logits have another type than its inputs
         better = fallen | (losses > self.losses[places])
         self.points[places[better]] = points[better]
         self.losses[places[better]] = losses[better]

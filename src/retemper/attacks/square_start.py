@@ -5,6 +5,8 @@ from the ball do not help either: all of them are thresholded away. A few large 
 from there gradients lead on. Square alone takes thousands of queries for what this takes tens of.
 """
 
+from contextlib import nullcontext, suppress
+
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ from retemper.attacks.found import Found
 from retemper.attacks.losses import named
 from retemper.attacks.square import square
 from retemper.checks import at_least_one
+from retemper.errors import GradientError
 from retemper.noise import Noise
 from retemper.threats import Threat
 
@@ -61,6 +64,22 @@ def apgd_from_square(
                 break
             originals, right, own = inputs[places], labels[places], noise[places].at(restart)
             points = square(model, originals, right, threat, own, queries=queries, loss=loss)
-            points = apgd(model, originals, right, threat, own, steps=steps, loss=loss, starts=points, step_size=0.5)
-            found.record(places, points, *look(model, points, right, climbed))
+            still = found.record(places, points, *look(model, points, right, climbed))
+            if not still.any():
+                continue
+            # Where gradients are cut, what the queries broke is broken all the same.
+            with suppress(GradientError) if found.fallen.any() else nullcontext():
+                own, places, originals, right = own[still], places[still], originals[still], right[still]
+                ends = apgd(
+                    model,
+                    originals,
+                    right,
+                    threat,
+                    own,
+                    steps=steps,
+                    loss=loss,
+                    starts=points[still],
+                    step_size=0.5,
+                )
+                found.record(places, ends, *look(model, ends, right, climbed))
         return found.points

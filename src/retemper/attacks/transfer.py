@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from retemper.attacks.ascent import ascend, check_batch, look, surroundings
 from retemper.attacks.found import Found
-from retemper.attacks.losses import named
+from retemper.attacks.losses import LossFunction, named
 from retemper.checks import at_least_one
-from retemper.errors import ModelError
+from retemper.errors import GradientError, ModelError
 from retemper.models import logits
 from retemper.noise import Noise
 from retemper.threats import Threat, per_image
@@ -70,7 +70,7 @@ def transfer(
                 points = threat.random_start(points, noise[places].at(restart))
             momentum = torch.zeros_like(points)
             for step in range(1, steps + 1):
-                gradient = ascend(surrogate, points, labels[places], climbed).gradient
+                gradient = _gradient(surrogate, points, labels[places], climbed)
                 momentum = DECAY * momentum + _of_l1_norm_one(gradient)
                 points = threat.project(points + length * threat.steepest(momentum), inputs[places])
                 if step % EVERY == 0 or step == steps:
@@ -79,6 +79,13 @@ def transfer(
                     if len(places) == 0:
                         break
         return found.points
+
+
+def _gradient(surrogate: nn.Module, points: Tensor, labels: Tensor, climbed: LossFunction) -> Tensor:
+    try:
+        return ascend(surrogate, points, labels, climbed).gradient
+    except GradientError as error:  # which an evaluation forgives the model alone: another surrogate can be named
+        raise ModelError(f"The surrogate cannot be followed: {error}") from error
 
 
 def _of_l1_norm_one(gradient: Tensor) -> Tensor:

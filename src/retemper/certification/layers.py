@@ -84,10 +84,18 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
+def _softplus(layer: Layer) -> float:
+    jump = math.log1p(math.exp(-layer.threshold)) / layer.beta
+    if not (layer.beta > 0 and jump <= NO_JUMP):
+        raise ModelError(f"{layer} jumps by {jump:.2g} at its threshold, so that it has no Lipschitz constant.")
+    return 1.0
+
+
 def _isometry(_layer: Layer) -> float:
     return 1.0
 
 
+NO_JUMP = 1e-8  # torch's own threshold makes one of 2e-9, less than a rounding in float32
 KNOWN: dict[type[nn.Module], Callable[[Layer], float]] = {
     nn.Linear: _linear,
     nn.Conv2d: convolution_bound,
@@ -109,7 +117,7 @@ KNOWN: dict[type[nn.Module], Callable[[Layer], float]] = {
     nn.ReLU: _isometry,
     nn.Tanh: _isometry,
     nn.Sigmoid: lambda _layer: 0.25,
-    nn.Softplus: _isometry,
+    nn.Softplus: _softplus,
     nn.LeakyReLU: lambda layer: max(1.0, abs(layer.negative_slope)),
     nn.ELU: lambda layer: max(1.0, abs(layer.alpha)),
     nn.SiLU: lambda _layer: 1.1,  # 1.0998

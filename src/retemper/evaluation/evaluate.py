@@ -35,6 +35,8 @@ from retemper.threats import Threat
 CLOSEST_STEPS = 50
 
 
+# Attacks and alarms build graphs, for which nothing may have been made under inference_mode.
+@torch.inference_mode(False)
 def evaluate(
     model: nn.Module,
     split: Split,
@@ -101,7 +103,9 @@ def evaluate(
     was_training = any(module.training for module in model.modules())
     split = split.to(device_of(model))
     inputs, labels = split.batch(slice(None))
-    inputs = inputs.to(_dtype(model))
+    # A copy, which no model that writes into its inputs spoils, and through which gradients go also where the images
+    # were made under inference_mode.
+    inputs, labels = inputs.to(_dtype(model), copy=True), labels.clone()
     for threat in threats:
         threat.check_inputs(inputs)
     classes = _classes(model, inputs, labels)
@@ -124,6 +128,8 @@ def evaluate(
         "batch_size": batch_size,
         "seed": seed,
     }
+    if was_training:  # of which there is an alarm
+        identity["mode"] = "training"
     with processes.main_first():
         # Only the main process begins anew: the others would delete what it has written since.
         again = resume or not processes.is_main

@@ -23,7 +23,9 @@ def wilson(successes: float, trials: int) -> Interval:
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    # Exactly, where rounding would leave a share of all below 1, and so every claim of it refuted.
+    low = 0.0 if successes <= 0 else max(0.0, centre - half)
+    return Interval(low, 1.0 if successes >= trials else min(1.0, centre + half))
 
 
 def paired_difference(

@@ -11,7 +11,7 @@ from retemper.data import Split
 from retemper.evaluation.bundle import Bundle
 from retemper.evaluation.claim import Claim
 from retemper.evaluation.intervals import Interval, wilson
-from retemper.evaluation.randomised import majority, seeded
+from retemper.evaluation.randomised import DRAWS, is_random, majority, seeded
 from retemper.models import predict
 from retemper.models.hashing import weights_hash
 from retemper.models.inference import device_of
@@ -61,7 +61,7 @@ class Verification:
     def stands(self) -> bool:
         """Whether the inputs that were rechecked still refute the claim for this model (and this data)."""
         belongs = self.same_bounds and self.same_weights and self.well_formed and self.same_data is not False
-        return belongs and self.interval.high < self.claim.accuracy
+        return belongs and self.wrong > 0 and self.interval.high < self.claim.accuracy
 
     def as_json(self) -> dict[str, Any]:
         """Everything above."""
@@ -81,7 +81,7 @@ def verify(
 
     An input that fails is not counted; the rest may still refute the claim. A bundle alone cannot tell that
     its originals are real images with the right labels: give the data for that. A randomised model answers by
-    the majority of as many draws as in the evaluation, which near a tie may fall otherwise.
+    the majority of as many draws as an evaluation takes, whatever the bundle says, which near a tie may fall otherwise.
 
     Args:
         bundle: from `read_bundle`.
@@ -115,13 +115,14 @@ def verify(
 def _answers(bundle: Bundle, model: nn.Module, inputs: Tensor) -> tuple[int, Int[Tensor, " images"]]:
     """How many classes the model tells apart, and which one it answers for each input."""
     batches = list(zip(inputs.split(_BATCH), bundle.labels.split(_BATCH), strict=True))
-    if bundle.draws == 1:
+    device = device_of(model)
+    # Whether it is random is for the verifier to find out: a single draw may be a lucky one.
+    if not is_random(model, inputs[:_BATCH].to(device)):
         outputs, _ = predict(model, batches)
         return outputs.shape[1], outputs.argmax(1).cpu()
-    device = device_of(model)
     with seeded(bundle.seed, device):
         outputs, _ = predict(model, batches[:1])
-    answers = [majority(model, part.to(device), bundle.draws, bundle.seed) for part, _ in batches]
+    answers = [majority(model, part.to(device), DRAWS, bundle.seed) for part, _ in batches]
     return outputs.shape[1], torch.cat(answers).cpu()
 
 

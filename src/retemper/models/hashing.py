@@ -3,19 +3,26 @@
 import hashlib
 import re
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 def weights_hash(model: nn.Module) -> str:
-    """Hash the names and values of all weights.
+    """Hash the names and values of all weights and buffers, those among them that are not saved.
 
     Returns:
         16 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for name, value in model.state_dict().items():
+    saved = model.state_dict()
+    unsaved = {name: buffer for name, buffer in model.named_buffers() if name not in saved}
+    for name, value in {**saved, **unsaved}.items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        if isinstance(value, Tensor):
+            # As bytes, since NumPy does not know all types.
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:  # what a module adds of its own
+            digest.update(repr(value).encode())
     return digest.hexdigest()
 
 

@@ -84,7 +84,13 @@ class MaxMin(nn.Module):
     """
 
     def forward(self, inputs: Float[Tensor, "images channels *shape"]) -> Float[Tensor, "images channels *shape"]:
-        """Sort each pair."""
+        """Sort each pair.
+
+        Raises:
+            SettingError: an odd number of channels.
+        """
+        if inputs.shape[1] % 2:  # of three, one would be taken twice
+            raise SettingError(f"Expected an even number of channels, which make pairs, but got {inputs.shape[1]}.")
         first, second = inputs.chunk(2, dim=1)
         sorted_already = first > second
         return torch.cat(

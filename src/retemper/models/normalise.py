@@ -16,7 +16,8 @@ class Normalise(nn.Module):
     tensor([[-2.,  2.]])
 
     Raises:
-        SettingError: the lengths differ, or a standard deviation is not positive.
+        SettingError: the lengths differ, a standard deviation is not positive, or inputs have another number of
+            channels.
     """
 
     mean: Tensor
@@ -33,5 +34,9 @@ class Normalise(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "images *shape"]) -> Float[Tensor, "images *shape"]:
         """Normalise a batch of images (N, C, H, W) or vectors (N, D)."""
+        if len(self.mean) not in (1, inputs.shape[1]):  # which would be repeated as often, and no error
+            raise SettingError(
+                f"Expected inputs of {len(self.mean)} channels, one for each mean, but got {inputs.shape[1]}."
+            )
         shape = (1, -1, *[1] * (inputs.dim() - 2))
         return (inputs - self.mean.view(shape)) / self.std.view(shape)

@@ -212,3 +212,25 @@ def test_two_classes_and_vectors_are_probed_too() -> None:
     standing = model(inputs)[:, 0].abs() > 0.05 * 6  # the closed form at this radius
     alarms = sound(model, inputs, labels, standing, Linf(0.05), Noise.for_batch(inputs))
     assert not [alarm for alarm in alarms if alarm.rings]
+
+
+class Plateau(nn.Module):
+    """Class 1 where the mean lies above one half, through a tanh that is exactly flat in float32, not in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(60.0))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        score = torch.tanh(self.scale * (inputs.flatten(1).mean(1) - 0.5))
+        return torch.stack([-score, score], 1)
+
+
+def test_gradients_that_only_float64_has_ring() -> None:
+    inputs = 0.65 + 0.1 * torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels, threat = torch.ones(40, dtype=torch.int64), Linf(0.25)
+    alarms = sound(Plateau(), inputs, labels, labels > 0, threat, Noise.for_batch(inputs))
+    (alarm,) = (alarm for alarm in alarms if alarm.name == "saturated logits")
+    assert alarm.rings
+    assert alarm.effect == 1
+    assert "in float64, 40" in alarm.evidence

@@ -100,10 +100,12 @@ def _in_double(subject: Subject) -> Tensor | None:
     if subject.inputs.dtype == torch.float64:
         return None
     try:
-        guide = Double(subject.guide)
-        return follow(replace(subject, guide=guide, inputs=subject.inputs.double()), STEPS).fallen
+        model, guide = Double(subject.model), Double(subject.guide)
+        points = follow(replace(subject, model=model, guide=guide, inputs=subject.inputs.double()), STEPS).points
     except ModelError:
         return None
+    # What falls is judged on the model as it is, at inputs of its own type.
+    return subject.wrong(subject.threat.project(points.to(subject.inputs.dtype), subject.inputs))
 
 
 def _net(ours: Tensor, theirs: Tensor) -> float:
