@@ -36,6 +36,8 @@ def left(
         kept = read_json(written)
     else:
         kept = {"standing": [None if stands else False for stands in standing.tolist()], "seconds": 0.0}
+    # What other attacks have broken since is broken, whatever was kept.
+    kept["standing"] = [stands if may else False for stands, may in zip(kept["standing"], standing, strict=True)]
     to_face = [place for place, stands in enumerate(kept["standing"]) if stands is None]
     for start in range(0, len(to_face), CHUNK):
         faced = to_face[start : start + CHUNK]

@@ -134,6 +134,21 @@ def breaks_all_but_the_first(model: torch.nn.Module, split: Split, _threat: Thre
     return SimpleNamespace(standing=np.arange(len(split)) == 0, package="none", seconds=0.0)
 
 
+def test_what_is_kept_of_autoattack_never_outlives_our_own_attacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoattacked, "autoattack", lambda _model, split, _threat: SimpleNamespace(
+        standing=np.ones(len(split), dtype=bool), package="none", seconds=0.0
+    ))  # fmt: skip
+    split, written = load("digits").test.take(4), tmp_path / "left.json"
+
+    def left(*standing: bool) -> list[bool]:
+        return autoattacked.left(torch.nn.Identity, split, Linf(0.1), np.array(standing), written).tolist()
+
+    assert left(True, True, True, False) == [True, True, True, False]
+    assert left(True, False, True, False) == [True, False, True, False]
+
+
 def test_a_protocol_is_trained_attacked_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {
         rows.RECIPE: [Way("recipe", recipe(Linf(0.1)), "mlp", "silu")],

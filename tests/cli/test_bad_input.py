@@ -76,6 +76,10 @@ WORDS = {
     "no steps": (["evaluate", "{weights}", "--attacks", "apgd-ce", "--steps", "0"], "steps"),
     "steps of a budget": (["evaluate", "{weights}", "--steps", "5"], "--attacks"),
     "unknown budget": (["evaluate", "{weights}", "--budget", "huge"], "thorough"),
+    "budget beside attacks": (
+        ["evaluate", "{weights}", "--budget", "quick", "--attacks", "fgsm"],
+        "`--budget` or `--attacks`",
+    ),
     "unknown reference": (["evaluate", "{weights}", "--reference", "robustbench"], "autoattack"),
     "reference at two threats": (
         ["evaluate", "{weights}", "--reference", "autoattack", "--threat", "linf:0.1,0.2"],

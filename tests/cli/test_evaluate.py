@@ -3,15 +3,21 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from torch import nn
 from typer.testing import CliRunner, Result
 
 from retemper.cli import certifying, evaluating, profiling
 from retemper.cli.app import app
-from retemper.errors import CheckpointError
+from retemper.data import Split
+from retemper.errors import CheckpointError, SettingError
+from retemper.evaluation.reference import Reference, autoattack
+from retemper.threats import Threat
 
 QUICK = ("--budget", "quick", "--no-progress")
 
@@ -150,3 +156,25 @@ def test_an_evaluation_can_be_begun_anew(weights: Path, tmp_path: Path) -> None:
         run(*command, "--seed", 1)
     assert run(*command, "--seed", 1, "--no-resume").exit_code == 0
     assert json.loads((tmp_path / "evaluation.json").read_text())["seed"] == 1
+
+
+def test_what_the_reference_breaks_counts_against_a_claim(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("evaluate", weights, "--claim", "0.3@linf:0.001", "--images", 60, "--no-alarms", *QUICK)
+    assert run(*command).exit_code == 0
+
+    def breaks_all(model: nn.Module, split: Split, threat: Threat, **settings: Any) -> Reference:
+        return replace(autoattack(model, split.take(2), threat, version="custom"), standing=np.zeros(60, dtype=bool))
+
+    monkeypatch.setattr(evaluating, "autoattack", breaks_all)
+    result = run(*command, "--reference", "autoattack")
+    assert result.exit_code == 1
+    assert said(result).startswith("refuted: ")
+
+
+def test_without_autoattack_the_reference_is_refused_before_any_attack(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyautoattack", None)
+    monkeypatch.setattr(evaluating, "attack", lambda *_arguments, **_options: pytest.fail("attacked"))
+    with pytest.raises(SettingError, match="AutoAttack is not installed"):
+        run("evaluate", weights, "--reference", "autoattack", *QUICK)

@@ -35,7 +35,12 @@ def _results(
                 Network(objective, seed, _text(reach > 0), tuple(outcomes), 10.0 + 5 * place + seed, tuple(profiles))
             )
     return Results(
-        settings={"command": "retemper compare", "model": "small-cnn", "training": {"learning_rate": None}},
+        settings={
+            "command": "retemper compare",
+            "model": "small-cnn",
+            "split": "test",
+            "training": {"learning_rate": None},
+        },
         environment={"torch": "2.13.0", "threads": 1},
         data={
             "name": "digits",

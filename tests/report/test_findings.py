@@ -80,3 +80,9 @@ def test_the_first_sentence_says_what_was_compared(make_results: Make) -> None:
         "The network small-cnn was trained on digits with 3 objectives and 1 seed each; 20 test images, the same "
         "for all, were attacked within L∞ 0.05 and 0.1 and L2 0.5."
     )
+
+
+def test_what_was_attacked_is_called_by_its_split(make_results: Make) -> None:
+    results = make_results(seeds=(0,))
+    results.settings["split"] = "validation"
+    assert "20 validation images" in compared(results).replace("\xa0", " ")

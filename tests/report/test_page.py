@@ -147,7 +147,7 @@ def test_names_are_text_and_never_markup(make_results: Make, tmp_path: Path) -> 
     results = replace(
         results,
         data=results.data | {"name": name, "note": name, "classes": [name, name, name]},
-        settings={"model": name, "command": name, name: name},
+        settings={"model": name, "command": name, "split": name, name: name},
         environment={name: [name]},
         attacks=(name,),
         objectives={
@@ -248,3 +248,12 @@ def test_the_same_results_give_the_same_bytes(make_results: Make, tmp_path: Path
 def test_a_page_written_again_replaces_the_old_one_whole(make_results: Make, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("old" * 1_000_000)
     assert "old" * 10 not in _write(make_results(), tmp_path)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_images_are_called_by_the_split_that_was_attacked(make_results: Make, tmp_path: Path) -> None:
+    results = make_results()
+    results.settings["split"] = "validation"
+    html = _write(results, tmp_path, {"plain": [_example(7)], "pgd": []})
+    assert "validation image 7" in html
+    assert "test image" not in html

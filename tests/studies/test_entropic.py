@@ -1,9 +1,11 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from retemper.data import Split
+from retemper.errors import SettingError
 from retemper.studies import attacking, entropic
 from retemper.studies.entropic import run
 from retemper.studies.looks import Seen
@@ -51,3 +53,10 @@ def test_everything_is_trained_looked_at_and_read_back(tmp_path: Path, monkeypat
     assert len(pgd["history"]) == 3
     written = json.loads((tmp_path / "outcome.json").read_text())
     assert json.loads(json.dumps(run(TINY, tmp_path, progress=False).as_json())) == written
+
+
+def test_without_autoattack_it_is_refused_before_any_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyautoattack", None)
+    monkeypatch.setattr(entropic, "tuned", lambda *_arguments, **_options: pytest.fail("trained"))
+    with pytest.raises(SettingError, match="AutoAttack is not installed"):
+        run(Experiment(data="digits", models=("mlp",)), tmp_path)

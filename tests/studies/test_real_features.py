@@ -58,6 +58,11 @@ def test_the_summary_is_the_median_over_pairs_that_can_be_told_apart() -> None:
     }
 
 
+def test_of_an_even_number_of_pairs_the_median_is_the_mean_of_the_middle_two() -> None:
+    pairs = (Pair("a", "b", 1.0, 3.0, 4.0, 4.0), Pair("a", "c", 1.0, 2.0, None, 2.0))
+    assert summary(Measured(0, 3, SPECTRUM, pairs))["last_layer"] == (0.25 + 0.5) / 2
+
+
 @pytest.mark.parametrize("wrong", ["epochs", "seeds"])
 def test_impossible_studies_are_refused(wrong: str) -> None:
     with pytest.raises(SettingError, match=wrong):

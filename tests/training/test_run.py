@@ -214,3 +214,12 @@ def test_begun_anew_and_killed_before_its_first_checkpoint_a_run_can_be_gone_on_
 
 def interrupted(*_arguments: object, **_options: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_tracker_that_is_not_installed_is_refused(
+    network: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accelerate.tracking.get_available_trackers", list)
+    refused = pytest.raises(SettingError, match=r"installed trackers.*\['tensorboard'\]")
+    with pytest.warns(UserWarning, match="no supported trackers"), refused:
+        retrain(network, digits, CrossEntropy(), epochs=1, out=tmp_path, trackers=["tensorboard"], progress=False)

@@ -47,9 +47,8 @@ def certify(
     The true robust accuracy lies between the two. Any network of known layers in a row can be certified;
     `--model lipschitz-cnn` of `retemper train` is made for it.
     """
-    from rich.console import Console
-
     from retemper.cli import certifying
+    from retemper.cli.terminal import Terminal
     from retemper.cli.verdicts import verdict_line
     from retemper.evaluation import parse_claim
     from retemper.files import check_writable
@@ -73,7 +72,7 @@ def certify(
     if out is not None:
         check_writable(out / "certified.json")
     found = certifying.run(asked, claimed)
-    console = Console()
+    console = Terminal()
     if found.verdict is not None:
         console.print(verdict_line(found.verdict))
     console.print(certifying.table(found))

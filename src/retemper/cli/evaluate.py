@@ -1,5 +1,6 @@
 """`retemper evaluate`."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -34,8 +35,9 @@ def evaluate(
         bool, typer.Option("--plan", help="Only say how many images a verdict on the claim needs; nothing is attacked.")
     ] = False,
     budget: Annotated[
-        str, typer.Option(help="quick (a look), standard, or thorough (when a figure matters).")
-    ] = "standard",
+        str | None,
+        typer.Option(help="quick (a look), standard, or thorough (when a figure matters). Default: standard."),
+    ] = None,
     attacks: Annotated[
         str,
         typer.Option(
@@ -78,14 +80,13 @@ def evaluate(
     An image counts as robust only if every attack failed on it: the figure is an upper bound, not a proof. With
     `accelerate launch` several processes share the images.
     """
-    from rich.console import Console
-
     from retemper.cli import evaluating, evaluation_output
+    from retemper.cli.terminal import Terminal
     from retemper.evaluation import parse_claim
     from retemper.evaluation.processes import Processes
     from retemper.files import check_writable
 
-    console = Console()
+    console = Terminal()
     claimed = parse_claim(claim) if claim else None
     if plan:
         evaluation_output.print_plan(console, claimed)
@@ -119,7 +120,7 @@ def evaluate(
     found = evaluating.run(asked, claimed)
     if not Processes().is_main:
         return
+    evaluation_output.write(found, json=json, report=report, command=shlex.join(["retemper", *sys.argv[1:]]))
     evaluation_output.show(console, found)
-    evaluation_output.write(found, json=json, report=report, command=" ".join(["retemper", *sys.argv[1:]]))
     if found.verdict is not None:
         raise typer.Exit(found.verdict.exit_status)

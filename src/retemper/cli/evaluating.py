@@ -9,10 +9,10 @@ from retemper.cli.networks import build
 from retemper.cli.refutation import keep_refutation
 from retemper.data import Data, load
 from retemper.errors import SettingError
-from retemper.evaluation import Attack, Claim, Evaluation, Verdict, budget, plan
+from retemper.evaluation import Attack, Claim, Evaluation, Verdict, budget, judge, plan
 from retemper.evaluation import evaluate as attack
 from retemper.evaluation.passes import counting
-from retemper.evaluation.reference import Reference, autoattack
+from retemper.evaluation.reference import Reference, autoattack, autoattack_package
 from retemper.models import read_facts
 from retemper.objectives import Objective, from_spec
 from retemper.threats import Linf, Threat, parse
@@ -32,7 +32,7 @@ class Asked:
     threats: tuple[Threat, ...]
     split: str
     images: int
-    budget: str
+    budget: str | None
     attacks: tuple[str, ...]
     steps: int | None
     restarts: int | None
@@ -91,11 +91,15 @@ def run(asked: Asked, claim: Claim | None) -> Found:
         raise SettingError("Expected a network: the path of its weights, or package.module:factory.")
     if asked.reference not in ("", "autoattack"):
         raise SettingError(f"Expected `--reference autoattack`, but got {asked.reference!r}.")
+    if asked.reference:
+        autoattack_package()
     if asked.reference and len(asked.threats) > 1:
         raise SettingError(
             f"Expected one threat beside `--reference`, so that its work can be compared with ours, but got "
             f"{', '.join(str(threat) for threat in asked.threats)}."
         )
+    if asked.attacks and asked.budget is not None:
+        raise SettingError("Expected `--budget` or `--attacks`, but got both: a budget is attacks by another name.")
     if not asked.attacks and (asked.steps, asked.restarts) != (None, None):
         raise SettingError("Steps and restarts are those of `--attacks`; a budget has its own.")
     _attacks(asked, 10)  # before anything is loaded
@@ -125,15 +129,18 @@ def run(asked: Asked, claim: Claim | None) -> Found:
     reference = autoattack(network, split, asked.threats[0], seed=asked.seed) if asked.reference else None
     verdict = evaluation.verdict(claim) if claim is not None else None
     bundle = None
-    if asked.out is not None and verdict is not None and verdict.word == "refuted":
+    if asked.out is not None and verdict is not None and verdict.word == "refuted":  # by inputs that are at hand
         about = {"name": data.name, "split": asked.split, "fingerprint": data.fingerprint()}
         bundle = keep_refutation(asked.out, verdict.claim, evaluation, network, split, about)
+    if claim is not None and reference is not None:
+        ours = evaluation.at(claim.threat)
+        verdict = judge(claim, ours.standing & reference.standing, ringing=ours.ringing)
     return Found(asked, data, evaluation, verdict, reference, (passes.forwards, passes.backwards), seconds, bundle)
 
 
 def _attacks(asked: Asked, classes: int) -> Sequence[Attack]:
     if not asked.attacks:
-        return budget(asked.budget, classes=classes)
+        return budget(asked.budget or "standard", classes=classes)
     settings = {"steps": asked.steps, "restarts": asked.restarts}
     return plan(
         asked.attacks, classes=classes, **{name: value for name, value in settings.items() if value is not None}

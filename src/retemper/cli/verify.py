@@ -35,8 +35,7 @@ def verify(
 
     Exit status 0 if the refutation stands, 1 if it does not, 2 if it could not be checked.
     """
-    from rich.console import Console
-
+    from retemper.cli.terminal import Terminal
     from retemper.cli.verdicts import verification_table
     from retemper.data import load
     from retemper.evaluation.bundle import read_bundle
@@ -49,7 +48,7 @@ def verify(
     if data is not None:
         split = load(data, classes=options.names(classes) or None).split(refutation.data["split"])
     found = recheck(refutation, network, split, bounds=bounds)
-    Console().print(verification_table(found, refutation))
     if json is not None:
         write_json(json, {"bundle": str(bundle), "model": model, **found.as_json()})
+    Terminal().print(verification_table(found, refutation))
     raise typer.Exit(0 if found.stands else 1)

@@ -107,7 +107,7 @@ def autoattack(
             outside [0, 2**32).
         ModelError: the model does not run, returns NaN, or cannot be differentiated by its inputs.
     """
-    package = _package()
+    package = autoattack_package()
     is_seed(seed)
     if threat.bounds != (0.0, 1.0):
         raise SettingError(
@@ -145,7 +145,12 @@ def autoattack(
     )
 
 
-def _package() -> ModuleType:
+def autoattack_package() -> ModuleType:
+    """The package that AutoAttack comes in.
+
+    Raises:
+        SettingError: it is not installed.
+    """
     try:
         import pyautoattack
     except ImportError:

@@ -31,10 +31,11 @@ def compared(results: Results) -> str:
         f"{name}{SPACE}{listing([radius(threat) for threat in group])}"
         for name, group in groupby(results.threats(), key=norm)
     ]
+    images = count(results.images, f"{results.settings['split']} image")
     return (
         f"The network {results.settings['model']} was trained on {results.data['name']} with "
         f"{count(len(results.objectives), 'objective')} and {count(len(results.seeds), 'seed')} each; "
-        f"{count(results.images, 'test image')}, the same for all, were attacked within {listing(threats)}."
+        f"{images}, the same for all, were attacked within {listing(threats)}."
     )
 
 

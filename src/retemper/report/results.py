@@ -86,7 +86,7 @@ class Results:
     """A whole comparison: what was asked, on what, and what came out.
 
     Attributes:
-        settings: everything that it takes to run it again, the `model` and the `command` among it.
+        settings: everything that it takes to run it again, `model`, `split` and `command` among it.
         environment: versions and machine.
         data: `name`, `note` (may be empty), `images` (split -> how many), `classes`, `fingerprint`.
         objectives: name -> {"formula", "summary", "retrains"}.

@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from retemper.data import Data, load
+from retemper.evaluation.reference import autoattack_package
 from retemper.files import write_json
 from retemper.models import predict
 from retemper.studies.looks import Seen, flawed, official, standard
@@ -34,6 +35,8 @@ def run(experiment: Experiment, out: Path | str, *, progress: bool = True) -> Ou
             something else.
         OSError: `out` cannot be written.
     """
+    if experiment.autoattack:
+        autoattack_package()  # or an error, before hours of training
     folder, data = Path(out), load(experiment.data)
     chosen: dict[str, str] = {}
     trials: list[Trial] = []

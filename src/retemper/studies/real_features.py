@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -156,7 +156,7 @@ def summary(found: Measured) -> dict[str, Any]:
 
     def share(name: str) -> float | None:
         shares = [getattr(pair, name) / pair.svm for pair in apart if getattr(pair, name) is not None]
-        return float(torch.tensor(shares).median()) if shares else None
+        return float(np.median(shares)) if shares else None  # of an even number the mean of the middle two
 
     return {
         "overlapping": len(found.pairs) - len(apart),

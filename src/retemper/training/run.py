@@ -157,6 +157,8 @@ def _accelerator(trackers: Sequence[str], folder: Path | None) -> Accelerator:
         # A launcher may ask for either: precision is a setting of ours, and a batch is one step.
         accelerator = Accelerator(log_with=list(trackers) or None, project_dir=folder, mixed_precision="no")
         accelerator.gradient_accumulation_steps = 1
+        if len(accelerator.log_with) < len(trackers):  # of those that are not installed it says nothing
+            raise ValueError("one of them is not installed")
         return accelerator
     except (ValueError, ImportError) as error:
         raise SettingError(
