@@ -15,16 +15,23 @@ from retemper.errors import CheckpointError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, moved onto it when the block ends well and deleted when not.
 
+    What a link points to is replaced, not the link; a pipe or a device is written to as it is.
+
     Raises:
         OSError: the folder cannot be written or the disk is full; the file at `path` is then as it was.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.is_file() else 0o644
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,5 +1,7 @@
+import importlib
 import json
 import shutil
+import sys
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -148,3 +150,23 @@ def test_an_objective_that_cannot_be_trained_on_is_known_before_anything_is_trai
     with pytest.raises(LayerError, match="no nonlinearity that is a module"):
         compare(asked, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_factory_that_builds_another_network_now_is_another_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = replace(SMALL, model="changing:make", objectives=("plain",), seeds=1, epochs=1)
+    for width in (8, 16):
+        (tmp_path / "changing.py").write_text(
+            "from torch import nn\n"
+            "def make():\n"
+            f"    return nn.Sequential(nn.Flatten(), nn.Linear(64, {width}), nn.ReLU(), nn.Linear({width}, 10))\n"
+        )
+        monkeypatch.delitem(sys.modules, "changing", raising=False)
+        importlib.invalidate_caches()
+        if width == 8:
+            compare(asked, tmp_path / "out", progress=False)
+        else:
+            with pytest.raises(CheckpointError, match="network was"):
+                compare(replace(asked, seeds=2), tmp_path / "out", progress=False)

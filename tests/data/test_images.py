@@ -112,3 +112,10 @@ def test_more_than_eight_bits_are_refused(mode: str) -> None:
 def test_two_sizes_are_named() -> None:
     with pytest.raises(DataError, match=r"image 0 is 5x4 and image 1 is 4x5 .* resize"):
         stack_images([Image.new("L", (5, 4)), Image.new("L", (4, 5))], 2, "x")
+
+
+def test_an_orientation_that_cannot_be_read_is_an_error_that_names_the_image() -> None:
+    written = BytesIO()
+    Image.new("RGB", (4, 4)).save(written, "png", exif=b"Exif\0\0no tiff at all")
+    with pytest.raises(DataError, match=r"cat\.png cannot be decoded"):
+        open_image(written.getvalue(), "cat.png")

@@ -10,8 +10,10 @@ from retemper.environment import describe
 from retemper.errors import CheckpointError
 from retemper.evaluation import Example, plan
 from retemper.files import read_json, write_json
+from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.objectives import preset
 from retemper.report import Network, Results, write_page
+from retemper.training import fresh
 
 
 def compare(
@@ -66,6 +68,9 @@ def _claim(folder: Path, comparison: Comparison, data: Data) -> None:
     path = folder / "comparison.json"
     # Another version may have other defaults, and other data another fingerprint: both make it another comparison.
     ours = comparison.as_dict() | {"fingerprint": data.fingerprint(), "retemper": describe()["retemper"]}
+    # What a factory builds may have changed under the same name.
+    network = fresh(comparison.model, data, activation=comparison.activation)
+    ours["network"] = [architecture_hash(network), weights_hash(network)]
     if not path.is_file():
         if found := next(folder.glob("seed-*"), None):
             raise CheckpointError(

@@ -29,10 +29,11 @@ def open_image(content: bytes, where: str) -> "Image":
     try:
         image = Image.open(BytesIO(content))
         image.load()
+        upright = image.getexif().get(_ORIENTATION, 1) == 1
     except Exception as error:  # decoders raise nearly anything on damaged files
         reason = "no known image format" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{where} cannot be decoded ({reason}); replace the image or leave it out.") from error
-    if image.getexif().get(_ORIENTATION, 1) == 1:
+    if upright:
         return image
     turned = ImageOps.exif_transpose(image)
     turned.format = image.format
