@@ -195,7 +195,12 @@ def other_weights(small: Any) -> dict[str, Any]:
 
 
 def other_activation(small: Any) -> dict[str, Any]:
-    small.model[2] = nn.Sigmoid()
+    small.model[2] = nn.Sigmoid().eval()
+    return {}
+
+
+def training_mode(small: Any) -> dict[str, Any]:
+    small.model.train()
     return {}
 
 
@@ -211,8 +216,20 @@ def other_activation(small: Any) -> dict[str, Any]:
         (lambda _small: {"surrogate": nn.Linear(9, 5)}, "surrogate, attacks"),
         (other_weights, "weights"),
         (other_activation, "architecture"),
+        (training_mode, "mode"),
     ],
-    ids=["seed", "batch_size", "curve", "alarms", "fewer attacks", "more steps", "surrogate", "weights", "activation"],
+    ids=[
+        "seed",
+        "batch_size",
+        "curve",
+        "alarms",
+        "fewer attacks",
+        "more steps",
+        "surrogate",
+        "weights",
+        "activation",
+        "mode",
+    ],
 )
 def test_another_evaluation_in_the_same_folder_is_refused_by_name(
     small: Any, tmp_path: Path, change: Callable[[Any], dict[str, Any]], words: str
