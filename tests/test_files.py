@@ -75,6 +75,18 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     try:
         write_text(pipe, "new")
         assert os.read(reader, 10) == b"new"
+        check_writable(pipe)
     finally:
         os.close(reader)
     assert pipe.is_fifo()
+
+
+def test_what_is_written_to_a_descriptor_goes_there() -> None:
+    """As `--json /dev/stdout` does in front of a pipe."""
+    reader, writer = os.pipe()
+    try:
+        write_text(Path(f"/dev/fd/{writer}"), "new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+        os.close(writer)
