@@ -85,9 +85,9 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _softplus(layer: Layer) -> float:
-    jump = math.log1p(math.exp(-layer.threshold)) / layer.beta
-    if not (layer.beta > 0 and jump <= NO_JUMP):
-        raise ModelError(f"{layer} jumps by {jump:.2g} at its threshold, so that it has no Lipschitz constant.")
+    usual = layer.beta > 0 and layer.threshold > 0
+    if not usual or math.log1p(math.exp(-layer.threshold)) / layer.beta > NO_JUMP:
+        raise ModelError(f"{layer} jumps at its threshold, so that it has no Lipschitz constant.")
     return 1.0
 
 
