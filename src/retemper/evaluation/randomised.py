@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from retemper.models import evaluation_mode, logits
 from retemper.noise import Noise
+from retemper.objectives.draws import as_they_were
 
 DRAWS = 25  # odd, so that two classes never tie
 # Of the span of an image's logits: far above what rounding in another order does, far below what moves an answer.
@@ -26,22 +27,18 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Run the block with the global generators of torch, NumPy and Python seeded; put all back afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # what models draw from is the global one
     accelerator = None if device.type == "cpu" else torch.get_device_module(device)
-    there = accelerator.get_rng_state(device) if accelerator else None
-    here = torch.get_rng_state()
-    try:
-        torch.default_generator.manual_seed(seed)
-        if accelerator:
-            with accelerator.device(device):
-                accelerator.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        yield
-    finally:
-        torch.set_rng_state(here)
-        if accelerator:
-            accelerator.set_rng_state(there, device)
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+    with as_they_were(device):
+        try:
+            torch.default_generator.manual_seed(seed)
+            if accelerator:
+                with accelerator.device(device):
+                    accelerator.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
 
 
 def change(first: Float[Tensor, "images classes"], second: Float[Tensor, "images classes"]) -> float:

@@ -102,7 +102,8 @@ def check_finite(model: nn.Module, outputs: Float[Tensor, "images classes"]) -> 
     """Raise a NotFiniteError where outputs are NaN or infinite, naming the first parameter to blame."""
     bad = int((~outputs.isfinite().all(1)).sum())
     if bad:
-        broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+        tensors = [*model.named_parameters(), *model.named_buffers()]
+        broken = [name for name, value in tensors if not value.isfinite().all()]
         cause = f"the weights {broken[0]!r} hold NaN or infinity" if broken else "its weights are finite"
         raise NotFiniteError(
             f"{type(model).__name__} returns NaN or infinite logits on {bad} of {len(outputs)} inputs; {cause}."
