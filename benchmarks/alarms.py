@@ -114,8 +114,9 @@ def measure(member: Member) -> Row:
         except ValueError:  # the graph is cut
             break
         standing &= ~_wrong(model, candidates, labels)
-    alarms = sound(model, inputs, labels, standing, threat, noise)
-    _, fallen, after = answered(model, inputs, labels, standing, threat, noise, alarms)
+    broken = right & ~standing
+    alarms = sound(model, inputs, labels, standing, threat, noise, broken=broken)
+    _, fallen, after = answered(model, inputs, labels, standing, threat, noise, alarms, broken=broken)
     return Row(
         member=member,
         clean=_share(right),

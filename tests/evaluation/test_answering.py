@@ -44,19 +44,34 @@ def answering(
     after: Callable[[int], tuple[Alarm, ...]] = lambda _first: (LOUD, QUIET),
     before: tuple[Alarm, ...] = (LOUD, QUIET),
     folder: Path | None = None,
+    known_broken: list[list[bool]] | None = None,
 ) -> tuple[list[tuple[Alarm, ...]], Broken, list[Any]]:
-    """Answer six images in chunks of two; whatever stands is moved up so far, and claimed to have fallen."""
-    asked: list[Any] = []
+    """Answer six images in chunks of two; whatever stands is moved up so far, and claimed to have fallen.
 
-    def sounded(_model: nn.Module, inputs: Tensor, *_others: Any, **_settings: Any) -> tuple[Alarm, ...]:
+    `known_broken` takes what alarms and answers are told that gradients have broken.
+    """
+    asked: list[Any] = []
+    known_broken = [] if known_broken is None else known_broken
+
+    def sounded(
+        _model: nn.Module, inputs: Tensor, *_others: Any, broken: Tensor, **_settings: Any
+    ) -> tuple[Alarm, ...]:
         asked.append(("sound", inputs[:, 0].tolist()))
+        known_broken.append(broken.tolist())
         return before
 
     def answered(
-        _model: nn.Module, inputs: Tensor, _labels: Tensor, standing: Tensor, threat: Threat, *_others: Any
+        _model: nn.Module,
+        inputs: Tensor,
+        _labels: Tensor,
+        standing: Tensor,
+        threat: Threat,
+        *_others: Any,
+        broken: Tensor,
     ) -> tuple[Tensor, Tensor, tuple[Alarm, ...]]:
         first = int((INPUTS.view(3, 2) == inputs.view(1, 2)).all(1).nonzero()[0])
         asked.append(("answer", threat.radius, standing.tolist()))
+        known_broken.append(broken.tolist())
         moved = torch.where(standing[:, None], inputs + moves(threat), inputs)
         return moved, standing.clone(), after(first)
 
@@ -64,7 +79,8 @@ def answering(
     monkeypatch.setattr(retemper.evaluation.answering, "answered", answered)
     known = torch.tensor(distances, dtype=torch.float64)
     counts = [{"attack": int(((known > 0) & (known <= threat.radius)).sum())} for threat in THREATS]
-    broken = Broken(known, INPUTS.clone(), LABELS.clone(), counts)
+    by_gradients = torch.where(known > 0, known, INF)
+    broken = Broken(known, INPUTS.clone(), LABELS.clone(), counts, by_gradients)
     alarms = answer(
         Judge(Above()), divided(INPUTS, LABELS, 2), THREATS, broken, seed=0, was_training=False,
         pieces=Pieces(folder, {}, resume=True), processes=Processes(),
@@ -130,6 +146,19 @@ def test_alarms_are_sounded_on_what_is_answered_rightly_and_answered_on_every_ch
         ("answer", 0.1, [False, False]),
     ]
     assert [what for what, *_ in asked] == ["sound", "answer", "answer", "answer"] * 3
+
+
+def test_alarms_and_answers_are_told_what_the_models_own_gradients_broke_at_that_radius(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[list[bool]] = []
+    # The fourth falls to an answer at the smallest radius already, along a view whose gradients are not its own.
+    answering(monkeypatch, [0.05, 0.15, INF, 0.25, INF, INF], lambda _threat: 0.1, known_broken=told)
+    for number, radius in enumerate((0.1, 0.2, 0.3)):
+        expected = [distance <= radius for distance in (0.05, 0.15, INF, 0.25, INF, INF)]
+        sounded, *chunks = told[4 * number : 4 * number + 4]
+        assert [some for chunk in chunks for some in chunk] == expected
+        assert sounded == expected
 
 
 def test_where_no_alarm_rings_nothing_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

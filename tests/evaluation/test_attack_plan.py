@@ -121,6 +121,13 @@ def test_only_attacks_that_say_so_are_for_near_images() -> None:
         assert ("where" in attack.settings) == (attack.near is not None)
 
 
+def test_what_asks_the_model_or_another_one_is_no_attack_by_gradients_around_the_image() -> None:
+    surrogate = nn.Linear(2, 2)
+    others = {attack.name for attack in [*budget("thorough"), *plan(ATTACKS)] if not attack.gradients}
+    assert others == {"apgd-from-square", "square"}
+    assert not transferred(surrogate).gradients
+
+
 def test_below_four_classes_the_margin_takes_the_place_of_dlr() -> None:
     assert "dlr" in str(budget("quick", classes=4)[-1])
     assert "dlr" not in " ".join(str(attack) for attack in budget("thorough", classes=3))

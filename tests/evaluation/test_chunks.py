@@ -40,7 +40,13 @@ def test_chunks_are_neighbours_of_a_fixed_size_but_the_last() -> None:
 
 def test_what_was_found_comes_back_from_a_piece() -> None:
     broken = [
-        Broken(torch.rand(3).double(), torch.rand(3, 2), torch.tensor([1, 2, 0]), [{"a": number}, {}])
+        Broken(
+            torch.rand(3).double(),
+            torch.rand(3, 2),
+            torch.tensor([1, 2, 0]),
+            [{"a": number}, {}],
+            torch.rand(3).double(),
+        )
         for number in range(2)
     ]
     found = Found(torch.tensor([0, 1, 2]), broken)
@@ -48,7 +54,7 @@ def test_what_was_found_comes_back_from_a_piece() -> None:
     assert torch.equal(again.predicted, found.predicted)
     for ours, theirs in zip(again.norms, broken, strict=True):
         assert ours.broken_by == theirs.broken_by
-        for name in ("distances", "points", "predicted"):
+        for name in ("distances", "points", "predicted", "by_gradients"):
             assert torch.equal(getattr(ours, name), getattr(theirs, name))
 
 

@@ -189,12 +189,37 @@ def test_norms_are_searched_apart(small: Any) -> None:
 
 
 def test_only_closer_points_are_taken_in() -> None:
-    broken = Broken(torch.tensor([0.5, 0.2, torch.inf]), torch.zeros(3, 1), torch.tensor([1, 1, 1]), [])
-    points = torch.tensor([[1.0], [2.0], [3.0]])
-    broken.note(torch.tensor([2, 0, 1]), points, torch.tensor([7, 8, 9]), torch.tensor([0.9, 0.5, 0.1]))
+    broken = Broken(
+        torch.tensor([0.5, 0.2, torch.inf]),
+        torch.zeros(3, 1),
+        torch.tensor([1, 1, 1]),
+        [],
+        torch.tensor([torch.inf, 0.05, torch.inf]),
+    )
+    places, points = torch.tensor([2, 0, 1]), torch.tensor([[1.0], [2.0], [3.0]])
+    found = places, points, torch.tensor([7, 8, 9]), torch.tensor([0.9, 0.6, 0.1])
+    broken.note(*found, gradients=False)
     assert broken.distances.tolist() == pytest.approx([0.5, 0.1, 0.9])
     assert broken.points[:, 0].tolist() == [0, 3, 1]
     assert broken.predicted.tolist() == [1, 9, 7]
+    assert broken.by_gradients.tolist() == pytest.approx([torch.inf, 0.05, torch.inf])
+    # What gradients found counts as theirs also where something else had come closer.
+    broken.note(*found, gradients=True)
+    assert broken.distances.tolist() == pytest.approx([0.5, 0.1, 0.9])
+    assert broken.by_gradients.tolist() == pytest.approx([0.6, 0.05, 0.9])
+
+
+def test_what_gradients_broke_is_told_from_what_anything_else_broke(small: Any) -> None:
+    gradients = begun(small, plan(["fgsm"])).norm([Linf(0.05)])
+    both = begun(small, plan(["fgsm", "square"], queries=200)).norm([Linf(0.05), Linf(0.2)])
+    ours = gradients.by_gradients <= 0.05
+    assert torch.equal(ours, (gradients.distances <= 0.05) & (gradients.distances > 0))
+    assert torch.equal(both.by_gradients <= 0.05, ours)
+    # Some fell to Square alone, which no gradient is said to have broken; the wrong ones needed no attack.
+    square = sum(counts.get("square", 0) for counts in both.broken_by)
+    fallen = (both.distances > 0) & (both.distances <= 0.2)
+    assert 0 < square == int((fallen & (both.by_gradients > 0.2)).sum())
+    assert (both.by_gradients[both.distances == 0] == torch.inf).all()
 
 
 def test_threats_are_grouped_by_norm_and_bounds_from_small_to_large() -> None:

@@ -75,9 +75,16 @@ def _sounded(
         probed = _probed(chunks, threat, broken)
         if not len(probed.places):
             return Piece({}, [])
-        standing = _standing(broken, threat, probed)
-        noise = Noise.keyed(probed.places, seed, "alarms")
-        alarms = sound(judge.model, probed.inputs, probed.labels, standing, threat, noise, was_training=was_training)
+        alarms = sound(
+            judge.model,
+            probed.inputs,
+            probed.labels,
+            _beyond(broken.distances, threat, probed),
+            threat,
+            Noise.keyed(probed.places, seed, "alarms"),
+            was_training=was_training,
+            broken=~_beyond(broken.by_gradients, threat, probed),
+        )
         return Piece({}, [asdict(alarm) for alarm in alarms])
 
     mine = {0: pieces.piece(f"alarms-{name}", compute)} if processes.is_main else {}
@@ -113,8 +120,17 @@ def _answered(
 
     def compute(chunk: Chunk) -> Piece:
         noise = Noise.keyed(chunk.places, seed, "answers")
-        standing = _standing(broken, threat, chunk)
-        candidates, fallen, after = answered(judge.model, chunk.inputs, chunk.labels, standing, threat, noise, alarms)
+        standing = _beyond(broken.distances, threat, chunk)
+        candidates, fallen, after = answered(
+            judge.model,
+            chunk.inputs,
+            chunk.labels,
+            standing,
+            threat,
+            noise,
+            alarms,
+            broken=~_beyond(broken.by_gradients, threat, chunk),
+        )
         predicted, _ = judge(candidates)
         fallen = fallen & (predicted != chunk.labels) & threat.allows(candidates, chunk.inputs)
         tensors = {
@@ -139,7 +155,8 @@ def _answered(
 def _take_in(tensors: dict[str, Tensor], threats: Sequence[Threat], number: int, broken: Broken) -> None:
     """Note what fell to the answers at one of the threats, and count it at all where it stood until now."""
     known = broken.distances.clone()
-    broken.note(tensors["places"], tensors["points"], tensors["predicted"], tensors["distances"])
+    # Along a view, whose gradients are not the model's own.
+    broken.note(*(tensors[name] for name in ("places", "points", "predicted", "distances")), gradients=False)
     for other, (threat, counts) in enumerate(zip(threats, broken.broken_by, strict=True)):
         fell = (known > threat.radius) & (broken.distances <= threat.radius)
         if fell.any():
@@ -162,6 +179,6 @@ def _read(piece: Piece) -> tuple[Alarm, ...]:
     return tuple(Alarm(**facts) for facts in piece.facts)
 
 
-def _standing(broken: Broken, threat: Threat, chunk: Chunk) -> torch.Tensor:
-    places = chunk.places.cpu()
-    return (broken.distances[places] > threat.radius).to(chunk.places.device)
+def _beyond(distances: Tensor, threat: Threat, chunk: Chunk) -> Tensor:
+    """Which images of a chunk have their distance beyond the radius."""
+    return (distances[chunk.places.cpu()] > threat.radius).to(chunk.places.device)

@@ -34,12 +34,15 @@ class Attack:
         run: takes (model, inputs, labels, threat, noise), returns inputs of the same shape.
         near: it is spent only on images whose margin earlier attacks brought down to this share of what it
             was at the image itself; None spends it on all that stand.
+        gradients: whether its success is owed to gradients of the model around the image; what only other attacks
+            break is a sign that these lead nowhere.
     """
 
     name: str
     settings: str
     run: Callable[..., Tensor]
     near: float | None = None
+    gradients: bool = True
 
     def __str__(self) -> str:
         return f"{self.name} ({self.settings})"
@@ -71,7 +74,7 @@ def budget(name: str = "standard", *, classes: int = 10) -> list[Attack]:
         first,
         Attack("apgd-ce", "25 steps", partial(apgd, steps=25, loss="ce")),
         _race("apgd-targeted", loss, (Stage(9, 10, 1.0), Stage(4, 20, 0.5), Stage(2, 50, 0.5)), classes),
-        Attack("apgd-from-square", "30 queries and 50 steps, 3 restarts, margin", apgd_from_square),
+        Attack("apgd-from-square", "30 queries and 50 steps, 3 restarts, margin", apgd_from_square, gradients=False),
         _race("apgd-targeted-near", loss, (Stage(4, 100),), classes, near=NEAR),
         Attack(
             "apgd-ce-nearest",
@@ -91,7 +94,7 @@ def budget(name: str = "standard", *, classes: int = 10) -> list[Attack]:
             Attack("apgd-margin", "100 steps, 2 restarts", partial(apgd, steps=100, restarts=2, loss="margin")),
             _race("apgd-targeted-whole", loss, (Stage(9, 100),), classes),
             Attack("fab-targeted", "100 steps, 9 targets", partial(fab, steps=100, targets=9, within=True)),
-            Attack("square", "5000 queries", partial(square, queries=5000)),
+            Attack("square", "5000 queries", partial(square, queries=5000), gradients=False),
         ]
     return attacks
 
@@ -154,7 +157,7 @@ def _attack(name: str, steps: int, restarts: int, queries: int, classes: int) ->
             run = partial(fab, steps=steps, restarts=restarts, targets=others, within=True)
             return Attack(name, f"{told}, {others} targets", run)
         case ["square"]:
-            return Attack(name, f"{queries} queries", partial(square, queries=queries))
+            return Attack(name, f"{queries} queries", partial(square, queries=queries), gradients=False)
         case ["fmn"]:
             return Attack(name, f"{steps} steps", partial(fmn, steps=steps, within=True))
         case ["deepfool"]:
@@ -173,7 +176,8 @@ def transferred(surrogate: nn.Module, *, steps: int = 50) -> Attack:
         surrogate: any model with the same classes and inputs, on the same device.
         steps: on the surrogate.
     """
-    return Attack("transfer", f"{steps} steps on the surrogate", partial(transfer, surrogate=surrogate, steps=steps))
+    run = partial(transfer, surrogate=surrogate, steps=steps)
+    return Attack("transfer", f"{steps} steps on the surrogate", run, gradients=False)
 
 
 def adapted(objective: Objective, *, steps: int = 50) -> list[Attack]:

@@ -16,6 +16,8 @@ from retemper.evaluation.processes import Processes
 from retemper.evaluation.search import Broken, Search, grouped
 from retemper.threats import Threat
 
+KEPT = ("distances", "points", "predicted", "by_gradients")  # of `Broken`, by norm
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -43,8 +45,7 @@ class Found:
         """The same as tensors and facts."""
         tensors = {"predicted": self.predicted}
         for number, broken in enumerate(self.norms):
-            tensors |= {f"{name}-{number}": getattr(broken, name) for name in ("distances", "points")}
-            tensors[f"predicted-{number}"] = broken.predicted
+            tensors |= {f"{name}-{number}": getattr(broken, name) for name in KEPT}
         return Piece(tensors, [broken.broken_by for broken in self.norms])
 
     @classmethod
@@ -52,7 +53,7 @@ class Found:
         """Read back what `as_piece` gave."""
         tensors = {name: tensor.cpu() for name, tensor in piece.tensors.items()}
         norms = [
-            Broken(tensors[f"distances-{n}"], tensors[f"points-{n}"], tensors[f"predicted-{n}"], broken_by)
+            Broken(broken_by=broken_by, **{name: tensors[f"{name}-{n}"] for name in KEPT})
             for n, broken_by in enumerate(piece.facts)
         ]
         return cls(tensors["predicted"], norms)
@@ -131,6 +132,7 @@ def _joined(parts: Sequence[Found]) -> Found:
                 torch.cat([piece.points for piece in pieces]),
                 torch.cat([piece.predicted for piece in pieces]),
                 counts,
+                torch.cat([piece.by_gradients for piece in pieces]),
             )
         )
     return Found(torch.cat([part.predicted for part in parts]), norms)

@@ -33,6 +33,7 @@ from retemper.progress import progress_line
 from retemper.threats import Threat
 
 CLOSEST_STEPS = 50
+FORMAT = 2  # of kept pieces; older ones do not say what gradients broke
 
 
 # Attacks and alarms build graphs, for which nothing may have been made under inference_mode.
@@ -116,6 +117,7 @@ def evaluate(
     ]
     closest = Attack("fmn", f"{CLOSEST_STEPS} steps", partial(fmn, steps=CLOSEST_STEPS)) if curve else None
     identity = {
+        "format": FORMAT,
         "weights": weights_hash(model),
         "architecture": architecture_hash(model),
         "surrogate": [weights_hash(surrogate), architecture_hash(surrogate)] if surrogate is not None else None,

@@ -28,12 +28,15 @@ class Broken:
         points: the adversarial input at that distance, or the image itself.
         predicted: the answer there.
         broken_by: for each threat, how many images each attack was the first to break.
+        by_gradients: in float64, the smallest distance at which gradients of the model itself led there (see
+            `Attack.gradients`); infinite if none did.
     """
 
     distances: Float[Tensor, " images"]
     points: Float[Tensor, "images *shape"]
     predicted: Int[Tensor, " images"]
     broken_by: list[dict[str, int]]
+    by_gradients: Float[Tensor, " images"]
 
     def note(
         self,
@@ -41,8 +44,12 @@ class Broken:
         points: Float[Tensor, "fallen *shape"],
         predicted: Int[Tensor, " fallen"],
         distances: Float[Tensor, " fallen"],
+        *,
+        gradients: bool,
     ) -> None:
-        """Take in adversarial inputs that are closer than what was known."""
+        """Take in adversarial inputs that are closer than what was known, found by gradients of the model or not."""
+        if gradients:
+            self.by_gradients[places] = self.by_gradients[places].fmin(distances)
         closer = distances < self.distances[places]
         places = places[closer]
         self.distances[places], self.points[places] = distances[closer], points[closer]
@@ -94,7 +101,8 @@ class Search:
         """Everything at the threats of one norm, from small radii to large ones."""
         right = self.predicted == self.labels
         distances = torch.where(right, torch.inf, 0.0).double()
-        broken = Broken(distances, self.inputs.clone(), self.predicted.clone(), [])
+        unbroken = torch.full_like(distances, torch.inf)
+        broken = Broken(distances, self.inputs.clone(), self.predicted.clone(), [], unbroken)
         if self.closest is not None:
             self._closest(threats[-1], broken)
         # Begun after it: what it reached lies at any distance, and would make every image look near to falling.
@@ -149,5 +157,6 @@ class Search:
         predicted, outputs = self.judge(candidates)
         fallen = inside & (predicted != labels)
         distances = threat.distance(candidates, inputs).clamp_max(threat.radius)
-        broken.note(places[fallen], candidates[fallen], predicted[fallen], distances[fallen])
+        found = places[fallen], candidates[fallen], predicted[fallen], distances[fallen]
+        broken.note(*found, gradients=attack.gradients)
         self.reached[places] = self.reached[places].fmax(margin(outputs, labels))

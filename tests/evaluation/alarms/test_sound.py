@@ -126,6 +126,18 @@ def test_more_budget_rings_where_the_search_stopped_early(digits: Any) -> None:
     assert 0.3 < rings["more budget helps"].effect <= right.float().mean()
 
 
+def test_questions_alone_beat_only_what_gradients_have_not_broken_before(digits: Any, wrapped: Wrap) -> None:
+    """Gradients that lead nowhere around the image: the probe's own attack finds what Square does only if told."""
+    model = wrapped(lambda network, inputs: network((inputs * 4).round() / 4))
+    alone = digits.sound(model)["black-box beats white-box"]
+    assert alone.rings
+    none = torch.zeros_like(digits.labels, dtype=torch.bool)
+    assert digits.sound(model, broken=none)["black-box beats white-box"] == alone
+    assert digits.sound(model, broken=~none)["black-box beats white-box"].effect == 0
+    few = none.index_fill(0, torch.arange(24), True)
+    assert 0 < digits.sound(model, broken=few)["black-box beats white-box"].effect < alone.effect
+
+
 def test_inputs_that_were_scaled_twice_ring_and_those_outside_are_refused(digits: Any) -> None:
     class Bright(nn.Module):
         def forward(self, inputs: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ def answered(
     noise: Noise,
     alarms: Sequence[Alarm],
     *,
+    broken: Bool[Tensor, " images"] | None = None,
     steps: int = 40,
 ) -> tuple[Float[Tensor, "images *shape"], Bool[Tensor, " images"], tuple[Alarm, ...]]:
     """Answer the alarms that ring: attack what stands along each fitting view, and sound the alarms along it.
@@ -47,6 +48,7 @@ def answered(
         threat: norm, radius and bounds.
         noise: keyed by image.
         alarms: from `sound` on the same model.
+        broken: what `sound` was given.
         steps: of APGD with each of two losses, the cross-entropy and the margin.
 
     Returns:
@@ -64,7 +66,15 @@ def answered(
             _attack(subject, answer, standing, candidates, fallen, steps)
             left = standing & ~fallen
             fresh = sound(
-                model, inputs, labels, left, threat, noise, guide=answer.view, broken=fallen, images=answer.images
+                model,
+                inputs,
+                labels,
+                left,
+                threat,
+                noise,
+                guide=answer.view,
+                broken=fallen if broken is None else fallen | broken,
+                images=answer.images,
             )
             if best is None or len(_left(fresh, alarms)) < len(_left(best[1], alarms)):
                 best = answer, fresh

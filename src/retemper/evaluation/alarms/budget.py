@@ -14,7 +14,7 @@ LOSSES = ("ce", "margin")
 
 
 def black_box(subject: Subject, broken: Bool[Tensor, " images"]) -> Alarm:
-    """A short Square attack breaks images that attacks along gradients have not broken."""
+    """A short Square attack breaks images that attacks along gradients, those marked, have not broken."""
     candidates = square(subject.model, subject.inputs, subject.labels, subject.threat, subject.noise, queries=QUERIES)
     more = subject.wrong(candidates) & ~broken
     return Alarm(

@@ -46,7 +46,7 @@ def sound(
         noise: keyed by image.
         was_training: whether the model came in training mode, before the evaluation put it into its own.
         guide: a view of the model whose gradients the probes follow instead.
-        broken: which images an attack along the guide has broken, if there was one.
+        broken: which images attacks along gradients have broken before, if there were any.
         images: at most so many are probed.
 
     Raises:
