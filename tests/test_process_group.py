@@ -41,6 +41,34 @@ def test_a_group_that_was_begun_here_is_left_at_the_end_and_no_other(
     assert [(tmp_path / str(rank)).read_text() for rank in range(2)] == [there, there]
 
 
+WAITING = """
+import os, sys, time
+from datetime import timedelta
+
+import retemper.process_group
+from retemper.process_group import join
+
+retemper.process_group.PATIENCE = timedelta(seconds=float(sys.argv[1]))
+state = join()
+try:
+    if state.process_index == 1:
+        time.sleep(6)
+    state.wait_for_everyone()
+except RuntimeError:
+    os._exit(3)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "ends_with"), [(60, 0), (1, 3)])
+def test_processes_wait_for_each_other_as_long_as_is_said(
+    seconds: int, ends_with: int, launch: Callable[..., None], tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(WAITING)
+    launch(script, lambda _rank: (seconds,), ends_with=ends_with)
+
+
 def test_alone_a_process_is_all_there_is() -> None:
     assert not launched()
     state = join()

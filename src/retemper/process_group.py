@@ -2,12 +2,17 @@
 
 import atexit
 import os
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import broadcast
 from torch import nn
+
+# How long processes wait for one that has more to attack or writes alone: by PyTorch's default of half an hour they
+# would give up on a large network. Where one dies, the launcher ends the others.
+PATIENCE = timedelta(days=2)
 
 
 def launched() -> bool:
@@ -23,7 +28,7 @@ def join() -> PartialState:
     """
     begun_before = dist.is_available() and dist.is_initialized()
     # Told of no accelerator, Accelerate takes a launcher's processes for ones that have nothing to do with each other.
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
     if not begun_before and state.num_processes > 1:
         atexit.register(state.destroy_process_group)
     return state

@@ -60,6 +60,21 @@ def test_patience_ends_a_training_early_and_keeps_its_best_epoch(tmp_path: Path)
     assert f"Validation accuracy {history[best]['validation_accuracy']:.1%}" in said
 
 
+def test_patience_says_where_no_epoch_keeps_within_the_budget(plain: Path, tmp_path: Path) -> None:
+    options = ["--from", str(plain), "--objective", "input-gradient:100", "--epochs", "2", "--patience", "3"]
+    options += ["--threat", "linf:0.1", "--give-up", "0.01", "--out", str(tmp_path)]
+    result = CliRunner().invoke(command.app, [*small(options), *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    history = json.loads((tmp_path / "training.json").read_text())["history"]
+    scores = [row["score"] for row in history]
+    assert max(scores) < 0
+    best = scores.index(max(scores))
+    said = " ".join(result.output.split())
+    assert f"No epoch kept within --give-up 0.01; kept epoch {best + 1}, the most accurate." in said
+    assert "score -" not in said
+    assert f"Validation accuracy {history[best]['validation_accuracy']:.1%}" in said
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("plain")

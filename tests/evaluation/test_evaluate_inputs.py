@@ -57,6 +57,7 @@ def test_normalised_inputs_are_refused_with_what_to_do() -> None:
         ({"attacks": []}, "attack"),
         ({"batch_size": 0}, "batch_size"),
         ({"seed": -1}, "`seed`"),
+        ({"threats": [Linf(0.1), Linf(0.1, (0.0, float("inf")))]}, r"finite bounds.*\(0.0, inf\)"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(change: dict[str, Any], words: str) -> None:

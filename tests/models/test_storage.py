@@ -30,6 +30,25 @@ def test_a_loaded_model_gives_the_same_logits_to_the_bit(tmp_path: Path, name: s
     assert not any(module.training for module in again.modules())
 
 
+class Averaging(nn.Linear):
+    """Keeps a mean in float64 beside weights of any other type."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.register_buffer("seen", torch.zeros(4, dtype=torch.float64))
+
+
+def test_a_buffer_in_float64_does_not_double_the_weights(tmp_path: Path) -> None:
+    model = Averaging()
+    model.seen += torch.rand(4, dtype=torch.float64)
+    save(model, tmp_path / "model.safetensors")
+    again = load(tmp_path / "model.safetensors", f"{__name__}:Averaging")
+    assert (again.weight.dtype, again.seen.dtype) == (torch.float32, torch.float64)
+    assert torch.equal(again.seen, model.seen)
+    save(model.double(), tmp_path / "double.safetensors")
+    assert load(tmp_path / "double.safetensors", f"{__name__}:Averaging").weight.dtype == torch.float64
+
+
 def test_paths_may_be_strings(tmp_path: Path) -> None:
     save(fresh(), str(tmp_path / "model.safetensors"))
     assert isinstance(load(str(tmp_path / "model.safetensors")), nn.Module)

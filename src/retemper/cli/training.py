@@ -143,7 +143,10 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
     )
     if stopping is not None:
         epoch, at = training.history.index(kept) + 1, ", ".join(map(str, asked.threats))
-        typer.echo(f"Kept epoch {epoch}: score {kept['score']:.1%}, robust accuracy on validation images at {at}.")
+        if kept["score"] < 0:
+            typer.echo(f"No epoch kept within --give-up {give_up:g}; kept epoch {epoch}, the most accurate.")
+        else:
+            typer.echo(f"Kept epoch {epoch}: score {kept['score']:.1%}, robust accuracy on validation images at {at}.")
     typer.echo(f"Validation accuracy {kept['validation_accuracy']:.1%}, loss {kept['loss']:.4g}.")
     typer.echo(f"Written: {asked.out / 'model.safetensors'}")
 

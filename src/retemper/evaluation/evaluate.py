@@ -1,5 +1,6 @@
 """The evaluation: every image faces the attacks in turn until one succeeds, at every radius."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -86,7 +87,8 @@ def evaluate(
         label: what that line is called.
 
     Raises:
-        SettingError: no threat, no attack, inputs outside a threat's bounds, or a seed outside [0, 2**32).
+        SettingError: no threat, no attack, bounds that are not finite, inputs outside them, or a seed outside
+            [0, 2**32).
         ModelError: the model does not run on the inputs, has too few classes, returns NaN, or is in half
             precision; without alarms also where it cannot be differentiated.
         CheckpointError: `out` holds another evaluation, or is damaged.
@@ -96,6 +98,12 @@ def evaluate(
         raise SettingError("Expected at least one threat, such as Linf(8 / 255), but got none.")
     if not attacks:
         raise SettingError("Expected at least one attack, such as from `plan`, but got none.")
+    for threat in threats:
+        if not all(map(math.isfinite, threat.bounds)):
+            raise SettingError(
+                f"Expected finite bounds, since an alarm asks what falls where anything within them may change, but "
+                f"{threat} has {threat.bounds}. Name the range that the inputs can have."
+            )
     at_least_one(batch_size=batch_size)
     is_seed(seed)
     processes = Processes()

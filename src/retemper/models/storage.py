@@ -80,8 +80,8 @@ def load(path: Path | str, factory: str | None = None) -> nn.Module:
     model = from_factory(factory) if factory is not None else _from_spec(path, metadata.get("spec"))
     if "smooth" in metadata and rectifiers(model):
         smooth(model)
-    if any(value.dtype == torch.float64 for value in weights.values()):
-        model.double()  # loading copies into the network's own type
+    if any(weights[name].dtype == torch.float64 for name, _ in model.named_parameters() if name in weights):
+        model.double()  # loading copies into the network's own type; a buffer in float64 speaks for itself alone
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
