@@ -126,6 +126,17 @@ def test_uniform_numbers_are_uniform_over_images_steps_and_coordinates(dtype: to
         assert stats.kstest(numbers.flatten().double().numpy(), "uniform").pvalue > 0.01
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_numbers_keep_to_their_range(dtype: torch.dtype) -> None:
+    noise = Noise.keyed(torch.arange(100))
+    uniform, normal = noise.uniform(1000, dtype=dtype), noise.normal(1000, dtype=dtype)
+    assert (uniform.dtype, normal.dtype) == (dtype, dtype)
+    assert 0 <= float(uniform.min()) < float(uniform.max()) < 1
+    assert abs(float(uniform.double().mean()) - 0.5) < 0.01
+    assert normal.isfinite().all()
+    assert abs(float(normal.double().std()) - 1) < 0.01
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_normal_numbers_are_normal(dtype: torch.dtype) -> None:
     numbers = Noise.keyed(torch.arange(100)).normal(1000, dtype=dtype)

@@ -51,14 +51,16 @@ class Noise:
         return len(self.keys)
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, "images *shape"]:
-        """Numbers in [0, 1)."""
-        digits = 53 if dtype == torch.float64 else 24
+        """Numbers in [0, 1), of as many digits as the type has."""
+        digits = round(1 - math.log2(torch.finfo(dtype).eps))
         return (_shift(self._bits(*shape), 64 - digits).to(dtype)) * 2.0**-digits
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Float[Tensor, "images *shape"]:
         """Standard normal numbers (Box & Muller 1958)."""
-        radius = (-2 * torch.log1p(-self.at(0).uniform(*shape, dtype=dtype))).sqrt()
-        return radius * torch.cos(2 * math.pi * self.at(1).uniform(*shape, dtype=dtype))
+        # Half precision has too few digits to draw in: its angles and tails would be on a grid.
+        drawn = dtype if dtype == torch.float64 else torch.float32
+        radius = (-2 * torch.log1p(-self.at(0).uniform(*shape, dtype=drawn))).sqrt()
+        return (radius * torch.cos(2 * math.pi * self.at(1).uniform(*shape, dtype=drawn))).to(dtype)
 
     def integers(self, below: int, *shape: int) -> Int[Tensor, "images *shape"]:
         """Integers in [0, below), `below` far under 2**53."""

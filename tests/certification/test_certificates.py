@@ -4,6 +4,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -12,7 +13,7 @@ from retemper.certification import Certificates, certify
 from retemper.certification.bound import in_float64
 from retemper.data import Data, Split, load
 from retemper.errors import ModelError
-from retemper.models import predict
+from retemper.models import create, predict
 from retemper.noise import Noise
 from retemper.objectives import CrossEntropy
 from retemper.threats import L2
@@ -93,6 +94,37 @@ def test_a_certificate_holds_at_its_radius_and_not_beyond() -> None:
     found = Certificates(np.array([0.0, 0.5, 1.0, np.inf]), 1.0)
     assert found.holds(0.5).tolist() == [False, True, True, True]
     assert [found.accuracy(radius) for radius in (0, 0.5, 0.500001, 1, 9)] == [0.75, 0.75, 0.5, 0.5, 0.25]
+
+
+class Cosine(nn.Linear):
+    """A head on the sphere, whose answer no length of features changes: steep near the origin."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 10 * F.linear(F.normalize(inputs), F.normalize(self.weight))
+
+
+def stretched(_layer: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    return (10 * inputs[0] - 9.4,)
+
+
+def test_a_last_layer_that_does_not_run_as_linear_is_refused() -> None:
+    cosine = Cosine(2, 2, bias=False).double()
+    cosine.weight.data = torch.tensor([[1.0, 0.0], [0.0, 100.0]]).double()
+    with pytest.raises(ModelError, match="No Lipschitz constant is known for Cosine"):
+        certify(nn.Sequential(cosine), split([[0.5, 0.51]], [1]))
+    hooked = linear([[1.0]], [-0.5])
+    assert certify(hooked, split([[1.0]], [1])).radii[0] == pytest.approx(0.5)
+    hooked.register_forward_pre_hook(stretched)
+    with pytest.raises(ModelError, match="without hooks"):
+        certify(nn.Sequential(nn.Identity(), hooked), split([[1.0]], [1]))
+
+
+def test_networks_made_smooth_are_certified() -> None:
+    torch.manual_seed(0)
+    model = create("mlp", shape=(1, 8, 8), classes=3, activation="silu").eval()
+    inputs = torch.rand(8, 1, 8, 8)
+    labels = model(inputs).argmax(1)
+    assert (certify(model, Split(inputs, labels)).radii > 0).all()
 
 
 def test_labels_without_a_logit_are_refused() -> None:

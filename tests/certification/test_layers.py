@@ -6,6 +6,7 @@ from retemper.certification.layers import KNOWN, layer_bound
 from retemper.errors import ModelError
 from retemper.models import Normalise
 from retemper.models.lipschitz import MaxMin
+from retemper.models.silu import SiLU
 
 LAYERS = [
     nn.Linear(64, 5),
@@ -35,6 +36,7 @@ LAYERS = [
     nn.LeakyReLU(-1.5),
     nn.ELU(alpha=2.5),
     nn.SiLU(),
+    SiLU(),
     nn.GELU(),
     nn.GELU(approximate="tanh"),
 ]

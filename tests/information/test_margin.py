@@ -30,6 +30,8 @@ def test_a_single_row_is_the_score_of_class_1() -> None:
     features, labels = torch.tensor([[0.0, 9.0], [5.0, -9.0]]), torch.tensor([0, 1])
     weight, bias = torch.tensor([[2.0, 0.0]]), torch.tensor([-4.0])
     assert margin(features, labels, weight, bias) == 2
+    for dtype in (torch.uint8, torch.int16, torch.bool):
+        assert margin(features, labels.to(dtype), weight, bias) == 2
     assert margin(features, 1 - labels, weight, bias) == -3
 
 

@@ -1,14 +1,18 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from sklearn.datasets import load_breast_cancer
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from retemper.data import Split
 from retemper.data.digits import read_digits
-from retemper.errors import DataError, SettingError
-from retemper.margins import fit_last_layer, fit_margin, hard_margin_svm
+from retemper.errors import DataError, ModelError, SettingError
+from retemper.margins import cross_entropy_limit, fit_last_layer, fit_margin, hard_margin_svm
 from retemper.models import create, predict
 from retemper.objectives.pairs import pair_loss
 
@@ -108,6 +112,21 @@ def test_no_margin_is_claimed_where_there_is_none(points: list[list[int]], label
     assert found.weight.isfinite().all()
 
 
+def test_classes_that_are_near_for_their_extent_are_separated_as_any_others() -> None:
+    """Raw measurements in units of their own: a gap of a hundred-millionth of the largest difference."""
+    features, labels = (torch.tensor(values) for values in load_breast_cancer(return_X_y=True))
+    found = fit_margin(features, labels)
+    assert found.separable
+    by_another = cross_entropy_limit(features, labels)
+    assert by_another.separable
+    assert found.margin > by_another.margin
+    # No direction has a wider gap: whitened, which spreads digits evenly, the same search ends nearby.
+    scores = features @ found.weight[0]
+    gap = scores[labels == 1].min() - scores[labels == 0].max()
+    assert float(gap / found.weight.norm() / 2) == pytest.approx(found.margin, rel=1e-6)
+    assert found.margin == pytest.approx(4.137e-5, rel=1e-3)
+
+
 def test_three_classes_are_separated_as_far_as_their_joint_weights_allow() -> None:
     # At the corners of an equilateral triangle each boundary is half a side away.
     corners = torch.tensor([[0.0, 0.0], [2.0, 0.0], [1.0, 3**0.5]], dtype=torch.float64)
@@ -159,6 +178,18 @@ def test_the_last_layer_alone_changes_and_gives_the_fitted_scores(wanted: tuple[
         assert ends[labels == 1].min() == pytest.approx(1, abs=1e-3)
         assert ends[labels == 0].max() == pytest.approx(-1, abs=1e-3)
         assert np.isfinite(ends).all()
+
+
+@pytest.mark.parametrize("makes", [parametrizations.weight_norm, nn.utils.spectral_norm, parametrizations.orthogonal])
+def test_a_last_layer_that_makes_its_weight_of_others_is_refused_and_stays(
+    makes: Callable[[nn.Module], nn.Module],
+) -> None:
+    points, labels = digits(3, 8)
+    model = nn.Sequential(nn.Flatten(), makes(nn.Linear(64, 2)))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ModelError, match="makes the weight of its own out of others"):
+        fit_last_layer(model, Split(points.reshape(-1, 1, 8, 8), labels))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_class_without_images_cannot_be_fitted() -> None:

@@ -3,9 +3,10 @@ import itertools
 import pytest
 import torch
 from scipy.optimize import minimize
+from sklearn.datasets import load_breast_cancer
 from torch import Tensor
 
-from retemper.errors import DataError
+from retemper.errors import DataError, DivergenceError
 from retemper.margins import cross_entropy_limit, fit_cross_entropy, hard_margin_svm
 
 
@@ -100,6 +101,12 @@ def test_plain_gradient_descent_goes_the_same_way() -> None:
     found = fit_cross_entropy(points, labels)
     target = torch.cat([found.weight[0], found.bias])
     assert float(torch.cosine_similarity(weight, target, dim=0)) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_margin_that_rounding_hides_is_no_overlap() -> None:
+    features, labels = (torch.tensor(values) for values in load_breast_cancer(return_X_y=True))
+    with pytest.raises(DivergenceError, match=r"5\.05e-05 or a little more apart"):
+        hard_margin_svm(features, labels)
 
 
 @pytest.mark.parametrize("fit", [hard_margin_svm, cross_entropy_limit, fit_cross_entropy])

@@ -237,6 +237,17 @@ def test_a_full_disk_leaves_the_earlier_file_as_it_was(tmp_path: Path, monkeypat
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+class Counting(nn.Flatten):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"seen": 3}
+
+
+def test_state_that_is_no_tensor_is_refused_by_name_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"0\._extra_state \(dict\)"):
+        save(nn.Sequential(Counting(), nn.Linear(2, 2)), tmp_path / "deep" / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_facts_are_read_back_and_change_nothing_else(tmp_path: Path) -> None:
     model = create("mlp", shape=(4,), classes=2)
     save(model, tmp_path / "with.safetensors", facts={"objective": [{"weight": 0.5}]})

@@ -16,6 +16,7 @@ from retemper.models.storage import read_facts
 from retemper.objectives import CrossEntropy, ForwardPass, WeightedSum, as_spec, recipe
 from retemper.threats import Linf, Threat
 from retemper.training import budget, retrain
+from retemper.training.budget import least_clean
 
 SETTINGS = {"epochs": 2, "batch_size": 128, "progress": False}
 
@@ -108,6 +109,17 @@ def test_where_none_holds_the_model_is_as_it_was_and_the_error_has_the_figures(
     monkeypatch.setattr("retemper.training.run.train_epoch", lambda *_args, **_options: pytest.fail("trained"))
     retrain(trained, digits, give_up=1.0, smooth=True, out=tmp_path, **SETTINGS)
     assert weights_hash(trained) == weights_hash(load(tmp_path / "weight 1" / "model.safetensors"))
+
+
+@pytest.mark.parametrize("images", [50, 500, 1000, 5000])
+def test_the_least_clean_accuracy_is_one_of_whole_images_whatever_rounds(images: int) -> None:
+    for give_up in (0.01, 0.02, 0.05, 0.1):
+        lost = round(give_up * images)
+        if lost == give_up * images:
+            for right in range(lost, images + 1):
+                least = least_clean(right / images, give_up)
+                assert (right - lost) / images >= least
+                assert (right - lost - 1) / images < least
 
 
 @pytest.mark.usefixtures("_ruin")

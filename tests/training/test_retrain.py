@@ -104,6 +104,22 @@ def test_a_model_of_other_classes_is_refused_before_anything_is_swapped(digits: 
     assert model.spec.activation == "relu"
 
 
+class Counting(nn.Flatten):
+    def get_extra_state(self) -> int:
+        return 3
+
+
+def test_a_model_that_cannot_be_written_is_refused_before_it_is_trained(digits: Data, tmp_path: Path) -> None:
+    model = nn.Sequential(Counting(), nn.Linear(64, 10))
+    before = model[1].weight.clone()
+    with pytest.raises(ModelError, match=r"0\._extra_state \(int\)"):
+        retrain(model, digits, CrossEntropy(), out=tmp_path / "run", epochs=1, progress=False)
+    assert torch.equal(model[1].weight, before)
+    assert not (tmp_path / "run").exists()
+    retrain(model, digits, CrossEntropy(), epochs=1, progress=False)
+    assert not torch.equal(model[1].weight, before)
+
+
 def test_a_model_without_rectifiers_is_not_made_smooth(digits: Data) -> None:
     model = create("mlp", shape=digits.shape, classes=10, activation="tanh")
     with pytest.raises(ModelError, match="has none"):

@@ -5,6 +5,7 @@ from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
 from retemper.threats import L2, Linf
+from retemper.training.budget import least_clean
 from retemper.tuning import RobustScore, early_stopping
 from retemper.tuning.score import ATTACKS, STEPS
 
@@ -48,7 +49,7 @@ def test_early_stopping_counts_from_the_model_as_it_is(trained: nn.Module, data:
     stopping = early_stopping(trained, data, THREATS, give_up=0.02, patience=3)
     clean = RobustScore(data, THREATS).clean(trained)
     assert stopping.patience == 3
-    assert stopping.of == repr(RobustScore(data, THREATS, floor=clean - 0.02))
+    assert stopping.of == repr(RobustScore(data, THREATS, floor=least_clean(clean, 0.02)))
     assert stopping.score(trained) == RobustScore(data, THREATS)(trained)
     with pytest.raises(SettingError, match="`give_up` to be a share"):
         early_stopping(trained, data, THREATS, give_up=-0.1)

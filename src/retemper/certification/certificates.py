@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from retemper.certification.bound import SLACK, in_float64, layers_of, product
+from retemper.certification.layers import runs_as
 from retemper.data import Split
 from retemper.errors import ModelError
 from retemper.models.inference import check_finite, device_of
@@ -68,7 +69,7 @@ def certify(model: nn.Module, split: Split, *, batch_size: int = 256) -> Certifi
     """
     layers = layers_of(in_float64(model))
     # A network that does not end in a linear layer is one of features that are its scores.
-    last = layers[-1] if isinstance(layers[-1], nn.Linear) else None
+    last = layers[-1] if isinstance(layers[-1], nn.Linear) and runs_as(layers[-1], nn.Linear) else None
     layers = layers[:-1] if last is not None else layers
     bound, device = product(layers), device_of(model)
     epsilon = max((torch.finfo(value.dtype).eps for value in model.parameters()), default=torch.finfo().eps)

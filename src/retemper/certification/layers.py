@@ -11,6 +11,7 @@ from retemper.certification.convolution import convolution_bound
 from retemper.errors import ModelError
 from retemper.models.lipschitz import MaxMin
 from retemper.models.normalise import Normalise
+from retemper.models.silu import SiLU
 
 Layer = Any  # each function below is called with the kind that it stands beside
 
@@ -25,7 +26,7 @@ def layer_bound(layer: nn.Module) -> float:
     if kind is None or not runs_as(layer, kind):
         raise ModelError(
             f"No Lipschitz constant is known for {type(layer).__name__}. Known are, in nn.Sequential, without hooks or "
-            f"methods overridden: {', '.join(sorted(known.__name__ for known in KNOWN))}."
+            f"methods overridden: {', '.join(sorted({known.__name__ for known in KNOWN}))}."
         )
     bound = KNOWN[kind](layer)
     if not math.isfinite(bound):
@@ -121,5 +122,6 @@ KNOWN: dict[type[nn.Module], Callable[[Layer], float]] = {
     nn.LeakyReLU: lambda layer: max(1.0, abs(layer.negative_slope)),
     nn.ELU: lambda layer: max(1.0, abs(layer.alpha)),
     nn.SiLU: lambda _layer: 1.1,  # 1.0998
+    SiLU: lambda _layer: 1.1,
     nn.GELU: lambda _layer: 1.13,  # 1.1289, and as much for its approximation by tanh
 }

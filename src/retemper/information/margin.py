@@ -42,6 +42,7 @@ def margin(
             f"Expected a label in [0, {len(weight) - 1}] for each of {len(features)} images, "
             f"but got {len(labels)} labels" + (f" from {labels.min()} to {labels.max()}." if len(labels) else ".")
         )
+    labels = labels.long()
     scores = features.detach().double() @ weight.T + bias
     ahead = scores.gather(1, labels[:, None]) - scores
     # Without the detour over products, whose rounding keeps equal weights apart.

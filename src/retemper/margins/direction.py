@@ -12,8 +12,9 @@ from retemper.errors import DivergenceError
 
 Sides = tuple[Float[Tensor, "above features"], Float[Tensor, "below features"]]
 
-# In units of the largest difference of points: a gap that is proved to be smaller counts as none.
-_NO_GAP = 1e-6
+# In units of the largest difference of points: a gap that is proved to be smaller counts as none. Classes can be as
+# near as 1e-8 where features differ in their units, as they do in tables.
+_NO_GAP = 1e-10
 _COOLING = 0.1
 # What a Newton step promises to gain, in temperatures: below the first it is taken unseen, since rounding soon
 # hides such gains; after two in a row below the second the temperature falls: the bound needs the second.

@@ -20,9 +20,10 @@ def fit_margin(
     """Train a linear classifier differentially: by the pair loss on all pairs of points of different classes.
 
     Two classes that a hyperplane separates: the margin is the hard-margin SVM's but for the share `tolerance`, and
-    the closest points have scores 1 and -1. If they overlap: the weights of least mean pair loss, which are finite;
-    `separable` is then False. The loss, its limit, and the bias halfway between the closest scores or where training
-    error is least are those of Nar et al. 2019 (1901.08360); how the limit is reached is ours (`widest_gap`).
+    the closest points have scores 1 and -1. If they overlap, or are nearer than 1e-10 of their extent, which float64
+    does not tell: the weights of least mean pair loss, which are finite; `separable` is then False. The loss, its
+    limit, and the bias halfway between the closest scores or where training error is least are those of Nar et al.
+    2019 (1901.08360); how the limit is reached is ours (`widest_gap`).
 
     More classes (ours): each pair of classes (a, b) with its score z_a - z_b; of the weights with a given norm of
     them all, those with the largest smallest gap over all pairs, or of least mean pair loss where some pair of
@@ -38,7 +39,8 @@ def fit_margin(
     Raises:
         SettingError: such a tolerance cannot be.
         DataError: the features are not finite, the shapes do not fit together, or there are no two classes.
-        DivergenceError: the features' digits do not suffice to come so near; a larger tolerance ends earlier.
+        DivergenceError: the features' digits do not suffice to come so near; a larger tolerance ends earlier, features
+            in like units have more.
 
     >>> found = fit_margin(torch.tensor([[0.0, 5.0], [2.0, 5.0]]), torch.tensor([0, 1]))
     >>> found.weight, found.bias, found.margin

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from retemper.data import Split
-from retemper.errors import DataError
+from retemper.errors import DataError, ModelError
 from retemper.margins.fit import fit_margin
 from retemper.margins.linear import LinearMargin
 from retemper.models.last_layer import features_of, last_layer
@@ -26,11 +26,19 @@ def fit_last_layer(model: nn.Module, train: Split, *, tolerance: float = 1e-6, b
         The classifier in float64, with its margin in the space of these features.
 
     Raises:
-        ModelError: the logits are not the output of an `nn.Linear` with a bias.
+        ModelError: the logits are not the output of an `nn.Linear` with a bias, or it makes its weight or bias of
+            others (`weight_norm`, an orthogonal layer), so that none can be set.
         DataError: a feature is not finite, or a class has no image.
         DivergenceError: as of `fit_margin`.
     """
     last = last_layer(model, train.take(2).batch(slice(None))[0])
+    made = [name for name in ("weight", "bias") if name not in last._parameters]
+    if made:
+        raise ModelError(
+            f"Expected a last layer that holds its weight and bias, but {type(model).__name__} makes the "
+            f"{' and '.join(made)} of its own out of others, as weight_norm does. Remove that first, as with "
+            "torch.nn.utils.parametrize.remove_parametrizations."
+        )
     features, labels = features_of(model, last, train.batches(batch_size))
     found = fit_margin(features, labels, tolerance=tolerance)
     weight, bias = found.weight, found.bias

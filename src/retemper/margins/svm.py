@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from retemper.errors import DataError
+from retemper.errors import DataError, DivergenceError
+from retemper.margins.direction import widest_gap
 from retemper.margins.linear import LinearMargin, measured, towards_class_1, two_classes
 
 # The bias of the hard-margin SVM as the weight of a coordinate so long, in radii of the data, that what it adds to
@@ -17,10 +18,11 @@ def hard_margin_svm(features: Float[Tensor, "images features"], labels: Int[Tens
 
     The bias-free machine on [x - mean, 1000 r], r being the largest length of x - mean: the norm of its weights
     counts the bias too, but the hyperplane is at most r from the mean, so that this costs less than a
-    millionth of the margin.
+    millionth of the margin. Rounding costs more where the margin is below some 1e-4 r.
 
     Raises:
         DataError: not two classes, or no hyperplane separates them.
+        DivergenceError: one does, but so closely that rounding hides it from this solver.
     """
     points = two_classes(features, labels)
     mean = points.mean(0)
@@ -42,10 +44,21 @@ def cross_entropy_limit(features: Float[Tensor, "images features"], labels: Int[
 
     Raises:
         DataError: not two classes, or no hyperplane separates them.
+        DivergenceError: one does, but so closely that rounding hides it from this solver.
     """
     points = two_classes(features, labels)
     weight, steps = _bias_free(_with_constant(points, 1.0), labels)
     return measured(features, labels, weight[None, :-1], weight[-1:], steps)
+
+
+def _prove_overlap(above: Tensor, below: Tensor) -> None:
+    """Raise a DivergenceError where the classes do not overlap, so that it was rounding that hid their margin."""
+    found = widest_gap([(above, below)], above.new_ones(1, 1), tolerance=0.5)
+    if found.gap > 0:
+        raise DivergenceError(
+            f"Expected classes that this solver's digits hold apart, but these are {found.gap:.3g} or a little more "
+            "apart, too near for their extent; bring the features to like units, or use `fit_margin`."
+        )
 
 
 def _with_constant(points: Tensor, constant: float) -> Tensor:
@@ -71,5 +84,7 @@ def _bias_free(points: Tensor, labels: Tensor) -> tuple[Float[Tensor, " features
     weight = signed.T @ torch.from_numpy(multipliers).to(signed)
     least = (signed @ weight).min()
     if least <= 0:
+        varying = points[:, :-1]  # the constant tells no class from another
+        _prove_overlap(varying[labels == 1], varying[labels == 0])
         raise DataError("Expected classes that a hyperplane separates, but these overlap: there is no margin.")
     return weight / least, int((multipliers > 0).sum())

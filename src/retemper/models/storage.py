@@ -27,12 +27,14 @@ def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None 
         facts: what else the file should say, as JSON holds it; `read_facts` reads it back.
 
     Raises:
+        ModelError: it has state that is no tensor (`get_extra_state`), which safetensors cannot hold.
         OSError: the folder cannot be written or the disk is full.
     """
     import safetensors.torch
     from safetensors import SafetensorError
 
     metadata = {"spec": json.dumps(asdict(model.spec))} if isinstance(model, Network) else {}
+    check_savable(model)
     if is_smooth(model):
         metadata["smooth"] = "yes"
     if facts:
@@ -47,6 +49,20 @@ def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None 
             safetensors.torch.save_file(weights, temporary, metadata=metadata)
         except SafetensorError as error:  # which is no OSError, also on a full disk
             raise OSError(f"{path} could not be written: {error}") from error
+
+
+def check_savable(model: nn.Module) -> None:
+    """Raise a ModelError where a model has state that is no tensor, which safetensors cannot hold."""
+    others = [
+        f"{name} ({type(value).__name__})"
+        for name, value in model.state_dict().items()
+        if not isinstance(value, torch.Tensor)
+    ]
+    if others:
+        raise ModelError(
+            f"Expected a state_dict of tensors, which is all that safetensors holds, but {type(model).__name__} has "
+            f"{', '.join(others)} in it. Keep what has to be saved in buffers."
+        )
 
 
 def load(path: Path | str, factory: str | None = None) -> nn.Module:

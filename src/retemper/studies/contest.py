@@ -17,6 +17,7 @@ from retemper.files import write_json
 from retemper.studies.attacking import measured
 from retemper.studies.ways import Trial, Way, tuned
 from retemper.threats import Threat
+from retemper.training.budget import least_clean
 
 
 @dataclass(frozen=True)
@@ -231,7 +232,8 @@ def run(contest: Contest, out: Path | str, *, part: int = 0, parts: int = 1, pro
             floor=floor,
         )
         if contest.give_up is not None and floor is None:
-            floor = next(trial.clean for trial in tried if trial.way == way.name) - contest.give_up
+            first = next(trial.clean for trial in tried if trial.way == way.name)
+            floor = least_clean(first, contest.give_up)
         chosen[rival] = way.name
         trials += tried
         seeds = 1 if rival in contest.once else contest.seeds

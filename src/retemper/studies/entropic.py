@@ -15,6 +15,7 @@ from retemper.studies.looks import Seen, flawed, official, standard
 from retemper.studies.reported import REPORTED, Experiment, Network, Outcome
 from retemper.studies.ways import Trial, Way, tuned
 from retemper.threats import L2, Linf, Threat
+from retemper.training.budget import least_clean
 
 # At the reported radii little stands to choose by; these are a quarter and a half of them.
 CHOSEN_BY: tuple[Threat, ...] = (Linf(2 / 255), L2(0.25))
@@ -44,7 +45,7 @@ def run(experiment: Experiment, out: Path | str, *, progress: bool = True) -> Ou
     for model in experiment.models:
         plain = experiment.plain(model)
         _, (first,) = _tuned([plain], data, experiment, folder, None, progress=progress)
-        floor = first.clean - GIVE_UP
+        floor = least_clean(first.clean, GIVE_UP)
         entropic, tried = _tuned(experiment.entropic(model), data, experiment, folder, floor, progress=progress)
         chosen[model] = entropic.name
         trials += [first, *tried]

@@ -27,7 +27,9 @@ TOLERANCE = 1e-3  # of the fitted margin: a network's features, in float32, have
 
 @dataclass(frozen=True)
 class Pair:
-    """Margins between two classes, on the training images of both; None where no hyperplane separates them.
+    """Margins between two classes, on the training images of both.
+
+    None where no hyperplane separates them, or so narrowly that a fit's digits do not suffice.
 
     Attributes:
         first: a class.
@@ -45,6 +47,11 @@ class Pair:
     limit: float | None
     differential: float | None
     svm: float | None
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether no fit found a hyperplane that separates them."""
+        return self.svm is None and self.limit is None and self.differential is None
 
 
 @dataclass(frozen=True)
@@ -132,22 +139,20 @@ def _pair(
     chosen = (labels == first) | (labels == second)
     points, sides = features[chosen].double(), (labels[chosen] == second).long()
     own = margin(points, sides, (weight[second] - weight[first])[None], (bias[second] - bias[first])[None])
-    svm = _or_none(lambda: hard_margin_svm(points, sides))
-    return Pair(
-        first=classes[first],
-        second=classes[second],
-        last_layer=own,
-        limit=_or_none(lambda: cross_entropy_limit(points, sides)),
-        differential=_or_none(lambda: fit_margin(points, sides, tolerance=TOLERANCE)) if svm is not None else None,
-        svm=svm,
-    )
-
-
-def _or_none(fit: Callable[[], LinearMargin]) -> float | None:
-    try:
-        return fit().margin
-    except (DataError, DivergenceError):  # they overlap, or are so near to it that digits do not suffice
-        return None
+    fits: dict[str, Callable[[], LinearMargin]] = {
+        "svm": lambda: hard_margin_svm(points, sides),
+        "limit": lambda: cross_entropy_limit(points, sides),
+        "differential": lambda: fit_margin(points, sides, tolerance=TOLERANCE),
+    }
+    found: dict[str, float | None] = dict.fromkeys(fits)
+    for name, fit in fits.items():
+        try:
+            found[name] = fit().margin
+        except DivergenceError:
+            continue
+        except DataError:  # they are proved to overlap: no fit would find more
+            break
+    return Pair(classes[first], classes[second], last_layer=own, **found)
 
 
 def summary(found: Measured) -> dict[str, Any]:
@@ -159,6 +164,6 @@ def summary(found: Measured) -> dict[str, Any]:
         return float(np.median(shares)) if shares else None  # of an even number the mean of the middle two
 
     return {
-        "overlapping": len(found.pairs) - len(apart),
+        "overlapping": sum(pair.overlapping for pair in found.pairs),
         **{name: share(name) for name in ("last_layer", "limit", "differential")},
     }

@@ -13,6 +13,7 @@ from retemper.objectives import CrossEntropy, Objective
 from retemper.studies.attacking import tried
 from retemper.threats import Threat
 from retemper.training import Training, fresh, retrain
+from retemper.training.budget import least_clean
 
 WITHIN = 0.01  # of the best clean accuracy on validation data: what a way may give up for robust accuracy
 
@@ -107,6 +108,6 @@ def tuned(
         trials.append(Trial(way.name, float(found.clean.mean()), robust))
     cleanest = max(trial.clean for trial in trials)
     if floor is None or cleanest < floor:
-        floor = cleanest - WITHIN
+        floor = least_clean(cleanest, WITHIN)
     best = max((trial for trial in trials if trial.clean >= floor), key=lambda trial: trial.robust)
     return next(way for way in ways if way.name == best.way), trials

@@ -23,6 +23,11 @@ WEIGHTS = (1.0, 1 / 2, 1 / 4, 1 / 8)
 ROUNDING = 1e-9  # far below the share of one image
 
 
+def least_clean(before: float, give_up: float) -> float:
+    """The clean accuracy that a budget leaves; of shares of images, whose rounding must not decide."""
+    return before - give_up - ROUNDING
+
+
 def within_budget(
     train: Callable[..., Training],
     model: nn.Module,
@@ -66,7 +71,7 @@ def within_budget(
             continue
         clean = training.chosen["validation_accuracy"]
         reached[weight] = f"{clean:.1%}"
-        if clean >= before - give_up - ROUNDING:
+        if clean >= least_clean(before, give_up):
             break
     else:
         raise BudgetError(_none_kept(before, give_up, reached))

@@ -14,6 +14,7 @@ from retemper.errors import DivergenceError, NotFiniteError, SettingError
 from retemper.models import accuracy
 from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.models.layout import channels_last, channels_last_pays
+from retemper.models.storage import check_savable
 from retemper.objectives import Objective
 from retemper.process_group import join, share_buffers
 from retemper.progress import progress_line
@@ -52,7 +53,8 @@ def train(
     """One training on one objective: what `retrain` says of it, and raises."""
     folder = Path(out) if out is not None else None
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)  # what cannot be written is not worth training
+        check_savable(model)  # what cannot be written is not worth training
+        folder.mkdir(parents=True, exist_ok=True)
     accelerator = _accelerator(trackers, folder)
     model.to(accelerator.device)
     check_fit(model, data)

@@ -15,6 +15,7 @@ from retemper.evaluation import evaluate, plan
 from retemper.models import accuracy
 from retemper.threats import Threat
 from retemper.training import Stopping
+from retemper.training.budget import least_clean
 
 ATTACKS = ("apgd-ce", "apgd-margin")
 STEPS = 10
@@ -107,7 +108,7 @@ def early_stopping(
     """
     in_0_to_1(give_up=give_up)
     score = RobustScore(data, threats)
-    return stopping_by(replace(score, floor=score.clean(model) - give_up), patience)
+    return stopping_by(replace(score, floor=least_clean(score.clean(model), give_up)), patience)
 
 
 def stopping_by(score: RobustScore, patience: int) -> Stopping:

@@ -20,6 +20,7 @@ from retemper.objectives.presets import ENTROPIC_WEIGHT
 from retemper.process_group import join
 from retemper.threats import Threat
 from retemper.training import retrain
+from retemper.training.budget import least_clean
 from retemper.training.results import refuse_foreign
 from retemper.tuning.score import RobustScore, stopping_by
 from retemper.tuning.search import Trial, best_of, chosen, following
@@ -120,7 +121,7 @@ def tune(
         return _Tried(trial, withstood, copy.deepcopy(model.state_dict()))
 
     tried = [seen(0.0, "as it was", score.clean(model))]
-    start, floor = tried[0].state, tried[0].trial.clean - give_up
+    start, floor = tried[0].state, least_clean(tried[0].trial.clean, give_up)
     stopping = None if patience is None else stopping_by(replace(score, floor=floor), patience)
     try:
         for _ in range(tries):
