@@ -17,6 +17,7 @@ from retemper.evaluation.judged import Judge
 from retemper.evaluation.pieces import Pieces
 from retemper.evaluation.processes import Processes
 from retemper.evaluation.search import SMALLER, Broken
+from retemper.noise import Noise
 from retemper.threats import Linf, Threat
 
 LOUD = Alarm("loud", 0.5, 0.1, "share", "seen", "meaning", "source")
@@ -45,18 +46,33 @@ def answering(
     before: tuple[Alarm, ...] = (LOUD, QUIET),
     folder: Path | None = None,
     known_broken: list[list[bool]] | None = None,
+    samples: list[Any] | None = None,
 ) -> tuple[list[tuple[Alarm, ...]], Broken, list[Any]]:
     """Answer six images in chunks of two; whatever stands is moved up so far, and claimed to have fallen.
 
-    `known_broken` takes what alarms and answers are told that gradients have broken.
+    `known_broken` takes what alarms and answers are told that gradients have broken, `samples` for each sounding the
+    images that are probed, those that are to stand, and the share that does.
     """
     asked: list[Any] = []
     known_broken = [] if known_broken is None else known_broken
+    samples = [] if samples is None else samples
 
     def sounded(
-        _model: nn.Module, inputs: Tensor, *_others: Any, broken: Tensor, **_settings: Any
+        _model: nn.Module,
+        inputs: Tensor,
+        _labels: Tensor,
+        standing: Tensor,
+        _threat: Threat,
+        _noise: Noise,
+        *,
+        broken: Tensor,
+        probed: Tensor,
+        share: float,
+        was_training: bool,
     ) -> tuple[Alarm, ...]:
+        assert not was_training
         asked.append(("sound", inputs[:, 0].tolist()))
+        samples.append((inputs[probed, 0].tolist(), inputs[standing, 0].tolist(), share))
         known_broken.append(broken.tolist())
         return before
 
@@ -173,9 +189,11 @@ def test_the_images_that_alarms_see_are_spread_over_the_split_whatever_the_chunk
 ) -> None:
     """One of all that are answered rightly, one of all that stand: the wrong ones come first."""
     monkeypatch.setattr(retemper.evaluation.answering, "IMAGES", 1)
-    distances = [0.0, 0.0, 0.0, 0.05, 0.05, INF]
-    _, _, asked = answering(monkeypatch, distances, lambda _threat: 0.0, before=(QUIET,))
+    distances, samples = [0.0, 0.0, 0.0, 0.05, 0.05, INF], []
+    _, _, asked = answering(monkeypatch, distances, lambda _threat: 0.0, before=(QUIET,), samples=samples)
     assert asked == [("sound", INPUTS[[3, 5], 0].tolist())] * 3
+    # Each sample is one of its own, and one image in six stands, whatever the samples hold.
+    assert samples == [(INPUTS[[3], 0].tolist(), INPUTS[[5], 0].tolist(), 1 / 6)] * 3
 
 
 def test_where_every_image_is_answered_wrongly_no_alarm_is_sounded(monkeypatch: pytest.MonkeyPatch) -> None:

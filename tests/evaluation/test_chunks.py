@@ -58,6 +58,15 @@ def test_what_was_found_comes_back_from_a_piece() -> None:
             assert torch.equal(getattr(ours, name), getattr(theirs, name))
 
 
+def test_a_piece_of_before_does_not_say_what_gradients_broke() -> None:
+    one = Broken(torch.rand(3), torch.rand(3, 2), torch.tensor([1, 2, 0]), [{}], torch.rand(3))
+    piece = Found(torch.tensor([0, 1, 2]), [one]).as_piece()
+    del piece.tensors["by_gradients-0"]
+    (again,) = Found.of(piece).norms
+    assert torch.equal(again.distances, one.distances)
+    assert again.by_gradients.tolist() == [torch.inf] * 3
+
+
 @pytest.mark.parametrize("closest", [True, False])
 def test_the_result_of_an_image_does_not_hang_on_its_chunk(small: Any, closest: bool) -> None:
     first, *others = [run(small, batch_size=size, curve=closest) for size in (3, 7)]

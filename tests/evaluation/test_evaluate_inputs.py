@@ -1,5 +1,7 @@
 """What cannot be evaluated is refused by name before any attack begins."""
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +52,17 @@ def test_normalised_inputs_are_refused_with_what_to_do() -> None:
     evaluate(network(), split, [Linf(0.1, (-2.0, 2.0))], attacks=attacks, alarms=False, progress=False)
 
 
+def test_bounds_without_an_end_go_with_no_alarms_and_no_folder(tmp_path: Path) -> None:
+    split = Split(4 * SPLIT.inputs - 2, SPLIT.labels)
+    endless = {"threats": [Linf(0.1, (-math.inf, math.inf))], "attacks": plan(["pgd-ce"], steps=3), "progress": False}
+    found = evaluate(network(), split, alarms=False, **endless)
+    assert found.robustness[0].accuracy <= found.clean.mean()
+    for others in ({}, {"alarms": False, "out": tmp_path / "run"}):
+        with pytest.raises(SettingError, match=r"finite bounds.*\(-inf, inf\)"):
+            evaluate(network(), split, **endless, **others)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -57,7 +70,6 @@ def test_normalised_inputs_are_refused_with_what_to_do() -> None:
         ({"attacks": []}, "attack"),
         ({"batch_size": 0}, "batch_size"),
         ({"seed": -1}, "`seed`"),
-        ({"threats": [Linf(0.1), Linf(0.1, (0.0, float("inf")))]}, r"finite bounds.*\(0.0, inf\)"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(change: dict[str, Any], words: str) -> None:

@@ -72,18 +72,21 @@ def _sounded(
     """The alarms, the same in every process; none where no image is answered rightly."""
 
     def compute() -> Piece:
-        probed = _probed(chunks, threat, broken)
-        if not len(probed.places):
+        right, standing = (spread(broken.distances > least, IMAGES) for least in (0.0, threat.radius))
+        if not len(right):
             return Piece({}, [])
+        sample = _sample(chunks, torch.cat([right, standing]).unique())
         alarms = sound(
             judge.model,
-            probed.inputs,
-            probed.labels,
-            _beyond(broken.distances, threat, probed),
+            sample.inputs,
+            sample.labels,
+            torch.isin(sample.places, standing.to(sample.places)),
             threat,
-            Noise.keyed(probed.places, seed, "alarms"),
+            Noise.keyed(sample.places, seed, "alarms"),
             was_training=was_training,
-            broken=~_beyond(broken.by_gradients, threat, probed),
+            broken=~_beyond(broken.by_gradients, threat, sample),
+            probed=torch.isin(sample.places, right.to(sample.places)),
+            share=float((broken.distances > threat.radius).double().mean()),
         )
         return Piece({}, [asdict(alarm) for alarm in alarms])
 
@@ -91,12 +94,9 @@ def _sounded(
     return _read(processes.gather(mine)[0])
 
 
-def _probed(chunks: Sequence[Chunk], threat: Threat, broken: Broken) -> Chunk:
-    """Images that are answered rightly and images that still stand, as many of each as alarms want, as one chunk."""
-    chosen = torch.zeros(len(broken.distances), dtype=torch.bool)
-    for least in (0.0, threat.radius):
-        chosen[spread(broken.distances > least, IMAGES)] = True
-    here = [chosen[chunk.places.cpu()].to(chunk.places.device) for chunk in chunks]
+def _sample(chunks: Sequence[Chunk], numbers: Tensor) -> Chunk:
+    """The images of these numbers, whatever chunks they are in, as one."""
+    here = [torch.isin(chunk.places, numbers.to(chunk.places)) for chunk in chunks]
     inputs, labels, places = (
         torch.cat([getattr(chunk, name)[some] for chunk, some in zip(chunks, here, strict=True)])
         for name in ("inputs", "labels", "places")

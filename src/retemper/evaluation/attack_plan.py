@@ -34,8 +34,8 @@ class Attack:
         run: takes (model, inputs, labels, threat, noise), returns inputs of the same shape.
         near: it is spent only on images whose margin earlier attacks brought down to this share of what it
             was at the image itself; None spends it on all that stand.
-        gradients: whether its success is owed to gradients of the model around the image; what only other attacks
-            break is a sign that these lead nowhere.
+        gradients: whether its success is owed to gradients of the model around the image. What other attacks break
+            is a sign that these lead nowhere; so the others best come last, since what has fallen is tried no more.
     """
 
     name: str

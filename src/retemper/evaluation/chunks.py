@@ -52,6 +52,9 @@ class Found:
     def of(cls, piece: Piece) -> "Found":
         """Read back what `as_piece` gave."""
         tensors = {name: tensor.cpu() for name, tensor in piece.tensors.items()}
+        for n in range(len(piece.facts)):
+            # Before this was recorded, evaluations without alarms were kept, which do not ask for it.
+            tensors.setdefault(f"by_gradients-{n}", torch.full_like(tensors[f"distances-{n}"], torch.inf))
         norms = [
             Broken(broken_by=broken_by, **{name: tensors[f"{name}-{n}"] for name in KEPT})
             for n, broken_by in enumerate(piece.facts)

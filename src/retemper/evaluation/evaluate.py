@@ -34,7 +34,7 @@ from retemper.progress import progress_line
 from retemper.threats import Threat
 
 CLOSEST_STEPS = 50
-FORMAT = 2  # of kept pieces; older ones do not say what gradients broke
+ALARMS = 2  # how they are sounded: an evaluation that was kept under another number is another one
 
 
 # Attacks and alarms build graphs, for which nothing may have been made under inference_mode.
@@ -87,8 +87,8 @@ def evaluate(
         label: what that line is called.
 
     Raises:
-        SettingError: no threat, no attack, bounds that are not finite, inputs outside them, or a seed outside
-            [0, 2**32).
+        SettingError: no threat, no attack, inputs outside a threat's bounds, bounds that are not finite beside
+            alarms or `out`, or a seed outside [0, 2**32).
         ModelError: the model does not run on the inputs, has too few classes, returns NaN, or is in half
             precision; without alarms also where it cannot be differentiated.
         CheckpointError: `out` holds another evaluation, or is damaged.
@@ -99,10 +99,11 @@ def evaluate(
     if not attacks:
         raise SettingError("Expected at least one attack, such as from `plan`, but got none.")
     for threat in threats:
-        if not all(map(math.isfinite, threat.bounds)):
+        if not all(map(math.isfinite, threat.bounds)) and (alarms or out is not None):
             raise SettingError(
-                f"Expected finite bounds, since an alarm asks what falls where anything within them may change, but "
-                f"{threat} has {threat.bounds}. Name the range that the inputs can have."
+                f"Expected finite bounds, since an alarm asks what falls where anything within them may change and a "
+                f"folder's files hold no infinite number, but {threat} has {threat.bounds}. Name the range that the "
+                "inputs can have, or pass alarms=False and no `out`."
             )
     at_least_one(batch_size=batch_size)
     is_seed(seed)
@@ -125,7 +126,6 @@ def evaluate(
     ]
     closest = Attack("fmn", f"{CLOSEST_STEPS} steps", partial(fmn, steps=CLOSEST_STEPS)) if curve else None
     identity = {
-        "format": FORMAT,
         "weights": weights_hash(model),
         "architecture": architecture_hash(model),
         "surrogate": [weights_hash(surrogate), architecture_hash(surrogate)] if surrogate is not None else None,
@@ -134,7 +134,7 @@ def evaluate(
         "threats": [[str(threat), threat.bounds] for threat in threats],
         "attacks": [str(attack) for attack in chosen],
         "curve": curve,
-        "alarms": alarms,
+        "alarms": ALARMS if alarms else False,
         "batch_size": batch_size,
         "seed": seed,
     }

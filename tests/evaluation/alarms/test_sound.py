@@ -123,7 +123,38 @@ def test_more_budget_rings_where_the_search_stopped_early(digits: Any) -> None:
     }
     assert rings.keys() == {"more budget helps"}
     # The effect is what the accuracy of the whole batch loses.
-    assert 0.3 < rings["more budget helps"].effect <= right.float().mean()
+    whole = rings["more budget helps"].effect
+    assert 0.3 < whole <= right.float().mean()
+    # Or that of a split, of which these are all that stand and some of what fell.
+    settings = {"share": 0.01, "probed": ~right}
+    alarms = sound(digits.network, digits.inputs, digits.labels, right, Linf(0.2), noise, **settings)
+    assert alarms == ()
+    settings["probed"] = right
+    of_split = {
+        alarm.name: alarm
+        for alarm in sound(digits.network, digits.inputs, digits.labels, right, Linf(0.2), noise, **settings)
+    }["more budget helps"]
+    assert of_split.effect == pytest.approx(whole / float(right.double().mean()) * 0.01)
+    assert not of_split.rings
+
+
+def test_probes_run_on_the_images_that_are_named(digits: Any) -> None:
+    seen = []
+
+    class Watched(nn.Module):
+        def forward(self, inputs: Tensor) -> Tensor:
+            seen.append(inputs.detach().clone())
+            return digits.network(inputs)
+
+    right = digits.network(digits.inputs).argmax(1) == digits.labels
+    probed = right & (torch.arange(len(right)) % 3 == 0)
+    none = torch.zeros_like(right)
+    noise = Noise.for_batch(digits.inputs)
+    sound(Watched(), digits.inputs, digits.labels, none, Linf(1e-4), noise, probed=probed)
+    # All are asked once for their answers; whatever is moved lies around those that are named.
+    moved = torch.cat([batch.float() for batch in seen if len(batch) < len(right)])
+    close = torch.cdist(moved.flatten(1), digits.inputs.flatten(1), p=float("inf")).min(1)
+    assert set(close.indices[close.values < 2e-4].tolist()) == set(probed.nonzero()[:, 0].tolist())
 
 
 def test_questions_alone_beat_only_what_gradients_have_not_broken_before(digits: Any, wrapped: Wrap) -> None:

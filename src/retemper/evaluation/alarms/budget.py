@@ -28,8 +28,8 @@ def black_box(subject: Subject, broken: Bool[Tensor, " images"]) -> Alarm:
     )
 
 
-def more_budget(subject: Subject, standing: Bool[Tensor, " images"], most: int) -> Alarm:
-    """Images that stood at the end of the evaluation's attacks fall to a little more of the same."""
+def more_budget(subject: Subject, standing: Bool[Tensor, " images"], share_standing: float, most: int) -> Alarm:
+    """Images that stood at the end of the evaluation's attacks, a share of all, fall to a little more of the same."""
     effect, evidence = 0.0, "No image stands."
     if standing.any():
         chosen = subject.at(spread(standing, most))
@@ -40,7 +40,7 @@ def more_budget(subject: Subject, standing: Bool[Tensor, " images"], most: int) 
             broken = chosen.wrong(candidates)
             candidates = fresh.where(~broken.view(-1, *[1] * (fresh.dim() - 1)), candidates)
         fallen = chosen.wrong(candidates)
-        effect = float(fallen.double().mean() * standing.double().mean())
+        effect = float(fallen.double().mean()) * share_standing
         evidence = f"Another {len(LOSSES)} restarts of {STEPS} steps break {share(fallen)} that stood."
     return Alarm(
         name="more budget helps",

@@ -27,9 +27,11 @@ def sound(
     was_training: bool = False,
     guide: nn.Module | None = None,
     broken: Bool[Tensor, " images"] | None = None,
+    probed: Bool[Tensor, " images"] | None = None,
+    share: float | None = None,
     images: int = IMAGES,
 ) -> tuple[Alarm, ...]:
-    """Every alarm with its effect, those that ring and those that do not; none where no image is answered rightly.
+    """Every alarm with its effect, those that ring and those that do not; none where no image to probe is right.
 
     A model that cannot answer an image alone, as batch statistics may have it, raises the alarm on that only.
 
@@ -47,6 +49,8 @@ def sound(
         was_training: whether the model came in training mode, before the evaluation put it into its own.
         guide: a view of the model whose gradients the probes follow instead.
         broken: which images attacks along gradients have broken before, if there were any.
+        probed: which images the probes may run on; all of them if None.
+        share: of all images, how many stand, where those here are a sample; None counts those here.
         images: at most so many are probed.
 
     Raises:
@@ -57,9 +61,9 @@ def sound(
     with surroundings(model), seeded(0, inputs.device):
         batch = Subject.of(model, guide or model, inputs, labels, threat, noise)
         right = ~batch.wrong(batch.inputs)
-        if not right.any():
+        places = spread(right if probed is None else right & probed, images)
+        if not len(places):
             return ()
-        places = spread(right, images)
         subject = batch.at(places)
         mode = outputs.training_mode(subject, was_training)
         if not outputs.answers_alone(subject):  # attacks, which images leave one by one, cannot run
@@ -77,7 +81,7 @@ def sound(
             ascents.no_rise(subject, iterated),
             ascents.unbounded(subject),
             budget.black_box(subject, white_box),
-            budget.more_budget(batch, standing, images),
+            budget.more_budget(batch, standing, float(standing.double().mean()) if share is None else share, images),
             outputs.random_answers(subject),
             outputs.probabilities(subject),
             mode,
