@@ -1,6 +1,7 @@
 """What a way of training costs: its step against the plain step of the same network, in the same run."""
 
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from benchmarks.step import step
 from retemper.data import Data
 from retemper.files import read_json, write_json
 from retemper.models.layout import channels_last_pays
-from retemper.objectives import CrossEntropy
+from retemper.objectives import CrossEntropy, Objective
 from retemper.studies.ways import Way
 from retemper.training.precision import resolve
 
@@ -20,12 +21,18 @@ PAIRS = 8
 def cost(way: Way, data: Data, plain_model: str, epochs: int, folder: Path) -> Figure:
     """Its whole training over `epochs` of plain training of a network with ReLU; read back where it is known."""
     written = folder / f"{way.name}.json"
-    if not written.is_file():
-        found = _step_ratio(way, data, plain_model)
-        write_json(written, asdict(found) | {"measured": circumstances()})
-    kept = read_json(written)
-    kept.pop("measured")
-    ratio = Figure(**kept)
+    precision = resolve("auto", torch.device("cpu"), data.shape)
+    ours = Side(
+        way.objective,
+        way.model,
+        "silu" if way.smooth else way.activation,
+        way.settings.get("precision", precision),
+    )
+    peer = Side(CrossEntropy(), plain_model, "relu", precision)
+    ratio = _kept(written, ours, peer)
+    if ratio is None:
+        ratio = paired_ratio(way.name, ours.step(data), peer.step(data), (str(ours), str(peer)), PAIRS)
+        write_json(written, asdict(ratio) | {"measured": circumstances()})
     own = way.epochs if way.epochs is not None else epochs
 
     def of_training(share: float) -> float:
@@ -35,27 +42,36 @@ def cost(way: Way, data: Data, plain_model: str, epochs: int, folder: Path) -> F
     return Figure(ratio.name, middle, low, high, ratio.unit, ratio.ours, ratio.peer, ratio.pairs)
 
 
-def _step_ratio(way: Way, data: Data, plain_model: str) -> Figure:
-    precision = resolve("auto", torch.device("cpu"), data.shape)
-    layout = channels_last_pays(data.shape)
-    own = way.settings.get("precision", precision)
-    activation = "silu" if way.smooth else way.activation
-    ours = step(
-        way.objective,
-        own,
-        channels_last=layout,
-        network=way.model,
-        activation=activation,
-        shape=data.shape,
-        classes=len(data.classes),
-    )
-    peer = step(
-        CrossEntropy(),
-        precision,
-        channels_last=layout,
-        network=plain_model,
-        shape=data.shape,
-        classes=len(data.classes),
-    )
-    labels = (f"{way.objective!r}, {activation}, {own}", f"{CrossEntropy()!r}, relu, {precision}")
-    return paired_ratio(way.name, ours, peer, labels, PAIRS)
+@dataclass(frozen=True)
+class Side:
+    """What takes the steps: an objective, a network by name, its activation, a precision."""
+
+    objective: Objective
+    network: str
+    activation: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.objective!r}, {self.network}, {self.activation}, {self.precision}"
+
+    def step(self, data: Data) -> Callable[[], object]:
+        """One step on batches of the shape of this data."""
+        return step(
+            self.objective,
+            self.precision,
+            channels_last=channels_last_pays(data.shape),
+            network=self.network,
+            activation=self.activation,
+            shape=data.shape,
+            classes=len(data.classes),
+        )
+
+
+def _kept(written: Path, ours: Side, peer: Side) -> Figure | None:
+    """What was measured before; None where nothing was, or of another way by the same name."""
+    if not written.is_file():
+        return None
+    kept = read_json(written)
+    kept.pop("measured")
+    ratio = Figure(**kept)
+    return ratio if (ratio.ours, ratio.peer) == (str(ours), str(peer)) else None

@@ -60,6 +60,14 @@ def test_the_table_shows_the_search_every_look_and_the_gain_over_plain_retrainin
     assert "entropic-cnn, pgd, standard" in rows
 
 
+def test_what_was_run_on_one_side_alone_is_no_part_of_the_gain() -> None:
+    ours = network("entropic", 0, 0.6, 0.3)
+    official = {threat: (*seen, Seen("official AutoAttack", stands(0.1))) for threat, seen in ours.seen.items()}
+    text = table(outcome(replace(ours, seen=official), network("entropic", 1, 0.5, 0.1)))
+    assert "entropic - plain, linf:8/255: +20.0 [" in text
+    assert replace(ours, seen=official).worst(LINF).mean() == 0.1
+
+
 def test_a_study_without_pgd_training_has_a_table_without_it() -> None:
     found = outcome(network("entropic", 0, 0.6, 0.3))
     text = table(replace(found, networks=tuple(one for one in found.networks if one.way != "pgd")))
