@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from retemper.checks import at_least_one, in_0_to_1, is_seed
+from retemper.checks import at_least_one, in_0_to_1, is_a, is_seed
 from retemper.errors import SettingError
 
 
@@ -24,6 +24,14 @@ def test_what_is_below_one_is_named(numbers: tuple[int, int], name: str, number:
 def test_of_several_the_first_is_named() -> None:
     with pytest.raises(SettingError, match="`steps`"):
         at_least_one(steps=0, restarts=0)
+
+
+def test_what_is_of_another_kind_is_named_with_a_hint() -> None:
+    is_a(int, one=1, two=2)
+    with pytest.raises(SettingError, match=r"`two` to be of int, but got str\.$"):
+        is_a(int, one=1, two="2")
+    with pytest.raises(SettingError, match=r"`model` to be of Module, but got the class Linear; call it\.$"):
+        is_a(torch.nn.Module, "call it", model=torch.nn.Linear)
 
 
 @pytest.mark.parametrize("share", [-0.01, 1.01, float("nan"), float("inf")])

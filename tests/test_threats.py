@@ -9,7 +9,7 @@ from torch import Tensor
 
 from retemper.errors import SettingError
 from retemper.noise import Noise
-from retemper.threats import L2, NORMS, Linf, Threat, parse
+from retemper.threats import L2, NORMS, Linf, Threat, parse, several
 
 SHAPES = st.sampled_from([(1, 1), (3, 7), (2, 3, 4, 4), (2, 1, 9, 9), (2, 2, 2, 3, 2)])
 DTYPES = st.sampled_from([torch.float32, torch.float64])
@@ -223,6 +223,18 @@ def test_a_radius_must_be_positive_and_finite(radius: float) -> None:
 def test_bounds_must_be_in_order(bounds: tuple[float, float]) -> None:
     with pytest.raises(SettingError, match="bounds"):
         Linf(0.1, bounds)
+
+
+def test_threats_come_alone_or_several_and_nothing_else_does() -> None:
+    assert several(Linf(0.1)) == (Linf(0.1),)
+    assert several([Linf(0.1), L2(1.0)]) == (Linf(0.1), L2(1.0))
+    with pytest.raises(SettingError, match="at least one threat"):
+        several([])
+    for wrong in ("linf:0.1", ["linf:0.1"], [Linf(0.1), "l2:1"]):
+        with pytest.raises(SettingError, match=r"as retemper.threats.parse reads them, but got 'l"):
+            several(wrong)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(SettingError, match=r"Linf\(8 / 255\), but got 0.1"):
+        several([0.1])  # type: ignore[list-item]  # on purpose
 
 
 def test_another_radius_keeps_norm_and_bounds() -> None:

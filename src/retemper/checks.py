@@ -17,6 +17,14 @@ def in_0_to_1(**shares: float) -> None:
             raise SettingError(f"Expected `{name}` to be a share in [0, 1], but got {share}.")
 
 
+def is_a(kind: type, hint: str = "", **values: object) -> None:
+    """Raise a SettingError for the first value of another kind, with a hint at what to pass instead."""
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            got = f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__}"
+            raise SettingError(f"Expected `{name}` to be of {kind.__name__}, but got {got}{hint and '; ' + hint}.")
+
+
 def is_seed(seed: int) -> None:
     """Raise a SettingError for what some random generator would not take: they all do from 0 to 2**32 - 1."""
     if not isinstance(seed, int) or not 0 <= seed < 2**32:

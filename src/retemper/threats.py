@@ -3,9 +3,10 @@
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from jaxtyping import Bool, Float
@@ -196,6 +197,22 @@ def per_image(values: Float[Tensor, " images"], like: Float[Tensor, "images *sha
 
 
 NORMS: dict[str, type[Threat]] = {"linf": Linf, "l2": L2}
+
+
+def several(threats: Threat | Sequence[Threat]) -> tuple[Threat, ...]:
+    """The threats, of which a single one may come alone.
+
+    Raises:
+        SettingError: there is none, or something is no threat.
+    """
+    found: tuple[Any, ...] = (threats,) if isinstance(threats, Threat | str) else tuple(threats)
+    if not found:
+        raise SettingError("Expected at least one threat, such as Linf(8 / 255), but got none.")
+    for threat in found:
+        if not isinstance(threat, Threat):
+            read = ", as retemper.threats.parse reads them" if isinstance(threat, str) else ""
+            raise SettingError(f"Expected threats, such as Linf(8 / 255){read}, but got {threat!r}.")
+    return found
 
 
 def parse(text: str) -> list[Threat]:

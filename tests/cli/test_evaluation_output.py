@@ -42,7 +42,9 @@ def test_a_refutation_comes_first_and_says_how_it_is_rechecked_or_kept() -> None
     assert text.startswith("refuted: 90 % at linf:0.1.")
     assert text.endswith("With --out, every adversarial input is kept for anyone to recheck with `retemper verify`.")
     kept = shown(replace(REFUTED, bundle=Path("out/refutation.safetensors")))
-    assert kept.endswith("retemper verify out/refutation.safetensors --model net.safetensors")
+    assert kept.endswith("retemper verify out/refutation.safetensors --model net.safetensors --data tiny")
+    by_autoattack = shown(replace(REFUTED, asked=replace(ASKED, out=Path("out"))))
+    assert by_autoattack.endswith("broke enough images to refute it; its inputs are not kept for a recheck.")
     assert "retemper verify" not in shown(replace(FOUND, verdict=EVALUATION.verdict("0.1@linf:0.1")))
 
 
@@ -74,10 +76,12 @@ def test_a_plan_is_printed_for_the_claim() -> None:
 
 
 def test_the_recheck_is_a_command_that_a_shell_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = replace(ASKED, weights="my [red]weights.safetensors", factory="own:network")
+    asked = replace(
+        ASKED, weights="my [red]weights.safetensors", factory="own:network", data="my data", classes=("a b", "c")
+    )
     show(Console(width=40), replace(REFUTED, asked=asked, bundle=Path("a folder/out[/v1]/refutation.safetensors")))
     command = capsys.readouterr().out.rpartition("recheck: ")[2].rstrip("\n")
     assert shlex.split(command) == [
         "retemper", "verify", "a folder/out[/v1]/refutation.safetensors",
-        "--model", "my [red]weights.safetensors", "--factory", "own:network",
+        "--model", "my [red]weights.safetensors", "--data", "my data", "--factory", "own:network", "--classes", "a b,c",
     ]  # fmt: skip

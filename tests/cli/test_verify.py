@@ -90,6 +90,7 @@ def test_without_data_it_says_that_nobody_compared_them(folder: Path) -> None:
     result = run("refutation.safetensors", "--model", "model.safetensors")
     assert result.exit_code == 0
     assert "not checked (give --data)" in shown(result)
+    assert "stands: if its originals and labels are those of the data, at most" in shown(result)
 
 
 def test_another_network_or_other_data_do_not_stand(folder: Path, data: Data) -> None:
@@ -97,7 +98,8 @@ def test_another_network_or_other_data_do_not_stand(folder: Path, data: Data) ->
     save(create("mlp", shape=data.shape, classes=10), "other.safetensors")
     result = run("refutation.safetensors", "--model", "other.safetensors", "--json", "found.json")
     assert result.exit_code == 1
-    assert "DOES NOT STAND" in shown(result)
+    assert "DOES NOT STAND: it is not one of this model, these bounds or these data." in shown(result)
+    assert "% of" not in shown(result)
     assert not json.loads(Path("found.json").read_text())["same_weights"]
     model = create("mlp", shape=data.shape, classes=10)
     moved = replace(refutation(model, data), data={"name": "digits", "split": "train", "fingerprint": ""})
@@ -106,6 +108,31 @@ def test_another_network_or_other_data_do_not_stand(folder: Path, data: Data) ->
     result = run("moved.safetensors", "--model", "model.safetensors", "--data", "digits")
     assert result.exit_code == 1
     assert "those of the data │ NO" in shown(result)
+
+
+def test_what_a_bundle_says_of_its_draws_and_its_data_is_not_repeated_unread(folder: Path, data: Data) -> None:
+    model = create("mlp", shape=data.shape, classes=10)
+    save(model, "model.safetensors")
+    ours = refutation(model, data)
+    write_bundle("draws.safetensors", replace(ours, draws=10**9, data=ours.data | {"name": "digits [/x]:robot:"}))
+    result = run("draws.safetensors", "--model", "model.safetensors", "--json", "found.json")
+    assert result.exit_code == 0, result.output
+    assert "draws" not in shown(result)
+    assert json.loads(Path("found.json").read_text())["draws"] == 1
+    assert "on digits [/x]:robot:" in shown(result)
+
+
+def test_too_few_wrong_answers_do_not_refute(folder: Path, data: Data) -> None:
+    model = create("mlp", shape=data.shape, classes=10)
+    save(model, "model.safetensors")
+    ours = refutation(model, data)
+    write_bundle("few.safetensors", replace(ours, adversarial=ours.originals))
+    result = run("few.safetensors", "--model", "model.safetensors")
+    right = int((predict(model, [(ours.originals, ours.labels)])[0].argmax(1) == ours.labels).sum())
+    if not result.exit_code:  # wrong answers on the images themselves refute it, too
+        assert 60 - len(ours.labels) + right < 30
+    else:
+        assert "DOES NOT STAND: by what was rechecked as many as" in shown(result)
 
 
 @pytest.mark.parametrize(

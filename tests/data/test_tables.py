@@ -85,9 +85,17 @@ def test_list_column_is_read_as_float32(feature: Any, shape: tuple[int, ...]) ->
 
 
 def test_numeric_columns_become_vectors_and_text_labels_classes() -> None:
-    columns = {"a": [0.0, 0.5], "class": ["no", "maybe"], "b": [1, 0], "id": ["x", "y"]}
+    columns = {
+        "a": [0.0, 0.5],
+        "class": ["no", "maybe"],
+        "b": [1, 0],
+        "id": ["x", "y"],
+        "c": [True, False],
+        "d": ["", ""],
+    }
     found = read_tables(table(columns), "x", None, None)
-    assert found.splits["train"].inputs.tolist() == [[0, 1], [0.5, 0]]
+    assert found.splits["train"].inputs.tolist() == [[0, 1, 1], [0.5, 0, 0]]
+    assert found.note == "columns left out: id, d"
     assert found.splits["train"].labels.tolist() == [1, 0]
     assert found.classes == ("maybe", "no")
 

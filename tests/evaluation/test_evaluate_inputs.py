@@ -52,6 +52,24 @@ def test_normalised_inputs_are_refused_with_what_to_do() -> None:
     evaluate(network(), split, [Linf(0.1, (-2.0, 2.0))], attacks=attacks, alarms=False, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("model", "split", "words"),
+    [
+        (network(), [SPLIT.inputs, SPLIT.labels], "`split` to be of Split, but got list; take one of the data"),
+        (nn.Flatten, SPLIT, "`model` to be of Module, but got the class Flatten"),
+    ],
+)
+def test_what_is_no_model_or_split_is_refused_by_name(model: Any, split: Any, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        evaluate(model, split, Linf(0.1), progress=False)
+
+
+def test_one_threat_may_come_alone() -> None:
+    settings = {"attacks": plan(["pgd-ce"], steps=3), "alarms": False, "progress": False}
+    alone, several = (evaluate(network(), SPLIT, threats, **settings) for threats in (Linf(0.1), [Linf(0.1)]))
+    assert len(alone.robustness) == len(several.robustness) == 1
+
+
 def test_bounds_without_an_end_go_with_no_alarms_and_no_folder(tmp_path: Path) -> None:
     split = Split(4 * SPLIT.inputs - 2, SPLIT.labels)
     endless = {"threats": [Linf(0.1, (-math.inf, math.inf))], "attacks": plan(["pgd-ce"], steps=3), "progress": False}

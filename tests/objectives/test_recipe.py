@@ -55,7 +55,7 @@ def test_of_a_linear_network_for_two_classes_it_is_the_worst_loss_within_the_thr
 def test_of_several_threats_each_step_meets_one() -> None:
     assert recipe(THREATS, 0.5) == OneOf(tuple(recipe(threat, 0.5) for threat in THREATS))
     assert recipe(THREATS[:1]) == recipe(THREATS[0])
-    with pytest.raises(SettingError, match="a threat for the recipe, or several"):
+    with pytest.raises(SettingError, match="at least one threat"):
         recipe([])
 
 

@@ -30,5 +30,7 @@ def test_it_fits_the_data_and_normalises_them(digits: Data) -> None:
 
 def test_a_users_own_network_is_built_as_it_is(digits: Data) -> None:
     assert isinstance(fresh("torch.nn:Flatten", digits), torch.nn.Flatten)
+    with pytest.raises(SettingError, match=r"no activation beside the factory torch\.nn:Flatten"):
+        fresh("torch.nn:Flatten", digits, activation="silu")
     with pytest.raises(ModelError, match="nonesuch"):
         fresh("nonesuch:network", digits)

@@ -104,6 +104,21 @@ def test_a_model_of_other_classes_is_refused_before_anything_is_swapped(digits: 
     assert model.spec.activation == "relu"
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": nn.Flatten}, "`model` to be of Module, but got the class Flatten"),
+        ({"data": [1, 2]}, "`data` to be of Data, but got list; retemper.load"),
+        ({"objective": "entropic"}, "`objective` to be of Objective, but got str; such as CrossEntropy"),
+        ({"threat": "linf:0.1"}, "Expected threats, such as Linf"),
+        ({"threat": []}, "at least one threat"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_by_name(network: Network, digits: Data, change: dict, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        retrain(**({"model": network, "data": digits, "progress": False} | change))
+
+
 class Counting(nn.Flatten):
     def get_extra_state(self) -> int:
         return 3

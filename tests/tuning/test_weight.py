@@ -16,6 +16,7 @@ from retemper.models import load as load_model
 from retemper.models import predict
 from retemper.objectives import CrossEntropy, ForwardPass, InputGradient, WeightedSum
 from retemper.threats import L2, Linf
+from retemper.training import retrain
 from retemper.tuning import Tuned, score, tune
 
 THREATS = [Linf(0.1), L2(0.5)]
@@ -144,9 +145,45 @@ def test_weights_that_no_search_of_ours_wrote_are_not_written_over(
     trained: nn.Module, data: Data, tmp_path: Path
 ) -> None:
     (tmp_path / "model.safetensors").write_text("mine")
-    with pytest.raises(CheckpointError, match=r"no tuned.json"):
+    with pytest.raises(CheckpointError, match=r"no search\.json"):
         run(copy.deepcopy(trained), data, tries=1, out=tmp_path)
     assert (tmp_path / "model.safetensors").read_text() == "mine"
+
+
+def test_another_search_or_run_does_not_take_the_place_of_one_that_is_there(
+    trained: nn.Module, data: Data, tmp_path: Path
+) -> None:
+    tuned = run(copy.deepcopy(trained), data, tries=1, first=0.1, out=tmp_path)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert set(files) == {"model.safetensors", "search.json", "tuned.json"}
+    others: dict[str, dict[str, Any]] = {
+        "give_up": {"give_up": 0.5},
+        "settings": {"epochs": 3},
+        "objective": {"objective": lambda weight: CrossEntropy() + weight * InputGradient("loss")},
+        "first, objective": {"first": 0.2},
+    }
+    for words, change in others.items():
+        changed = {"tries": 1, "first": 0.1, **change}
+        with pytest.raises(CheckpointError, match="another search for a weight: it differs in") as error:
+            run(copy.deepcopy(trained), data, out=tmp_path, **changed)
+        assert set(words.split(", ")) == set(
+            str(error.value).partition("differs in ")[2].partition(". ")[0].split(", ")
+        )
+    for settings in ({"objective": CrossEntropy()}, {"threat": Linf(0.1), "give_up": 0.9}):
+        with pytest.raises(CheckpointError, match=r"no training\.json"):
+            retrain(copy.deepcopy(trained), data, out=tmp_path, epochs=1, progress=False, **settings)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
+    assert run(copy.deepcopy(trained), data, tries=1, first=0.1, out=tmp_path) == tuned
+    # Begun anew, another one has the folder to itself, and so has a training.
+    assert run(copy.deepcopy(trained), data, tries=1, first=0.2, out=tmp_path, resume=False).trials[1].weight == 0.2
+    retrain(copy.deepcopy(trained), data, CrossEntropy(), out=tmp_path, epochs=1, progress=False, resume=False)
+    assert not (tmp_path / "search.json").exists()
+    assert not (tmp_path / "tuned.json").exists()
+
+
+def test_what_is_no_function_of_a_weight_is_refused_before_any_attack(trained: nn.Module, data: Data) -> None:
+    with pytest.raises(SettingError, match="a function of the weight, such as entropic_retraining, but got"):
+        tune(trained, data, CrossEntropy(), THREATS, progress=False)  # type: ignore[arg-type]  # on purpose
 
 
 def test_a_weight_whose_last_step_diverges_is_a_failed_try(trained: nn.Module, data: Data) -> None:

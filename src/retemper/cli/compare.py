@@ -53,9 +53,8 @@ def compare(
 
     Writes `results.json` (all that it takes to repeat the run) and `report.html` (one page to look at).
     """
-    from rich.console import Console
-
     from retemper.cli.tables import comparison_tables, finished_line
+    from retemper.cli.terminal import Terminal
     from retemper.comparison import Comparison
     from retemper.comparison import compare as run
 
@@ -83,7 +82,7 @@ def compare(
         augmentation=augmentation,
         precision=precision,
     )
-    console = Console()
+    console = Terminal()
     results = run(comparison, out, progress=progress, finished=lambda network: console.print(finished_line(network)))
     console.print(comparison_tables(results, console))
     typer.echo(f"Written: {out / 'report.html'} and {out / 'results.json'}")

@@ -28,7 +28,8 @@ def evaluate(
         str,
         typer.Option(
             help="A claim to judge, such as `0.41@linf:8/255`. Exit status 0: not refuted or proved, 1: refuted, "
-            "3: not to be trusted, 4: undecided."
+            "3: not to be trusted, 4: undecided. A launcher of several processes makes 1 of them all but 0: read the "
+            "verdict in --json."
         ),
     ] = "",
     plan: Annotated[

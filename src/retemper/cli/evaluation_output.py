@@ -57,13 +57,18 @@ def show(console: Console, found: Found) -> None:
         recheck = f"Kept for anyone to recheck: {_recheck(found.bundle, found.asked)}"
         console.print(recheck, markup=False, highlight=False, soft_wrap=True)
     elif found.verdict is not None and found.verdict.word == "refuted":
-        console.print("With --out, every adversarial input is kept for anyone to recheck with `retemper verify`.")
+        if found.asked.out is None:
+            console.print("With --out, every adversarial input is kept for anyone to recheck with `retemper verify`.")
+        else:
+            console.print("AutoAttack alone broke enough images to refute it; its inputs are not kept for a recheck.")
 
 
 def _recheck(bundle: Path, asked: Asked) -> str:
     """The command, as a shell takes it: not wrapped, whatever the width."""
-    factory = [] if asked.factory is None else ["--factory", asked.factory]
-    return shlex.join(["retemper", "verify", str(bundle), "--model", str(asked.weights), *factory])
+    command = ["retemper", "verify", str(bundle), "--model", str(asked.weights), "--data", asked.data]
+    for option, value in {"--factory": asked.factory, "--classes": ",".join(asked.classes)}.items():
+        command += [option, value] if value else []
+    return shlex.join(command)
 
 
 def write(found: Found, *, json: Path | None, report: Path | None, command: str) -> None:

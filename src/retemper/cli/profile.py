@@ -28,9 +28,8 @@ def profile(
     Each figure stands beside the largest value that it could have, with its interval over images and its change from
     the layer before.
     """
-    from rich.console import Console
-
     from retemper.cli import profiling
+    from retemper.cli.terminal import Terminal
     from retemper.files import check_writable
 
     asked = profiling.Asked(
@@ -44,7 +43,7 @@ def profile(
     if out is not None:
         check_writable(out / "profile.json")
     found = profiling.run(asked)
-    console = Console()
+    console = Terminal()
     console.print(profiling.table(found))
     if out is not None:
         profiling.write(found, out)

@@ -82,8 +82,7 @@ def _table(title: str, layers: Sequence[LayerProfile], data: Data, caption: str)
     if compared < images:
         caption += f" Renyi entropy and effective rank: of the first {compared:,} images."
     caption += f" Note: {data.note}." if data.note else ""
-    # As text: names may hold brackets, which rich would take for markup.
-    table = plain_table(Text(f"{title}: {wording.count(images, 'test image')}"), Text(caption))
+    table = plain_table(f"{title}: {wording.count(images, 'test image')}", caption)
     table.show_edge = False
     table.add_column("layer", overflow="fold")
     return table

@@ -1,4 +1,4 @@
-"""The console of the commands whose exit status is an answer."""
+"""The console of all commands."""
 
 import os
 import sys
@@ -7,10 +7,14 @@ from rich.console import Console
 
 
 class Terminal(Console):
-    """A console whose reader may leave early, as `head` does: what was found is the exit status all the same.
+    """A console that prints names as they are, and whose reader may leave early, as `head` does.
 
-    Rich would end the program with status 1, by which a claim is refuted.
+    Rich takes brackets and colons in a name of data or of a network for markup. Where nobody reads on it would end the
+    program with status 1, by which a claim is refuted: what was found is the exit status all the same.
     """
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False)
 
     def on_broken_pipe(self) -> None:
         """Print no more."""

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import nn
 
 from retemper.cli.plain_table import plain_table
+from retemper.cli.terminal import Terminal
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.evaluation.processes import Processes
@@ -136,11 +137,9 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
     if not Processes().is_main:
         return
     kept = training.chosen
-    console = Console()
-    console.print(
-        f"Trained on [bold]{training.identity['objective']}[/bold] for {len(training.history)} epochs, "
-        f"{training.seconds:.1f} s."
-    )
+    console = Terminal()
+    trained = f" for {len(training.history)} epochs, {training.seconds:.1f} s."
+    console.print(Text.assemble("Trained on ", (training.identity["objective"], "bold"), trained))
     if stopping is not None:
         epoch, at = training.history.index(kept) + 1, ", ".join(map(str, asked.threats))
         if kept["score"] < 0:
@@ -180,7 +179,7 @@ def train_tuned(asked: Asked, name: str) -> None:
     )
     if not Processes().is_main:
         return
-    console = Console()
+    console = Terminal()
     console.print(_table(tuned))
     if tuned.weight == 0:
         console.print("No weight made the network more robust within the budget: it is as it was.")

@@ -91,12 +91,9 @@ def reference_table(
 
 def verification_table(found: Verification, bundle: Bundle) -> Table:
     """What was rechecked, and whether the refutation stands."""
-    low, high = found.interval
     table = Table(
         title=f"Refutation of {100 * found.claim.accuracy:g} % at {found.claim.threat} on {bundle.data['name']}",
-        caption=f"The refutation {'stands' if found.stands else 'DOES NOT STAND'}: at most "
-        f"{100 * found.accuracy:.1f} % of {found.images} images can be robust, 95 % interval "
-        f"{100 * low:.1f}-{100 * high:.1f} %.",
+        caption=_recheck(found),
     )
     table.add_column("rechecked")
     table.add_column("found", justify="right")
@@ -106,8 +103,19 @@ def verification_table(found: Verification, bundle: Bundle) -> Table:
     table.add_row("images listed once, labels known to the model", _yes(found.well_formed))
     table.add_row("originals and labels are those of the data", _yes(found.same_data))
     table.add_row("inputs within the threat", f"{found.inside} of {found.listed}")
-    table.add_row("and answered wrongly" + _draws(bundle.draws), f"{found.wrong} of {found.listed}")
+    table.add_row("and answered wrongly" + _draws(found.draws), f"{found.wrong} of {found.listed}")
     return table
+
+
+def _recheck(found: Verification) -> str:
+    low, high = found.interval
+    left = f"{100 * found.accuracy:.1f} % of {found.images} images, 95 % interval {100 * low:.1f}-{100 * high:.1f} %"
+    if not found.belongs:
+        return "The refutation DOES NOT STAND: it is not one of this model, these bounds or these data."
+    if not found.stands:
+        return f"The refutation DOES NOT STAND: by what was rechecked as many as {left}, can be robust."
+    given = "" if found.same_data else "if its originals and labels are those of the data, "
+    return f"The refutation stands: {given}at most {left}, can be robust."
 
 
 def _totals(

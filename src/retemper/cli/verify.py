@@ -23,11 +23,15 @@ def verify(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Compare the original images and labels with this data set, named as for `evaluate`."),
+        typer.Option(
+            help="Compare the original images and labels with this data set, named as for `evaluate`: without it a "
+            "refutation could be of images and labels that somebody made up."
+        ),
     ] = None,
     classes: options.Classes = "",
     bounds: Annotated[
-        tuple[float, float], typer.Option(help="Of the model's inputs. A refutation within other ones does not stand.")
+        tuple[float, float],
+        typer.Option(help="Of the model's inputs, such as `0 1`. A refutation within other ones does not stand."),
     ] = (0.0, 1.0),
     json: Annotated[Path | None, typer.Option(help="Write what was found here.")] = None,
 ) -> None:

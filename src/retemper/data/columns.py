@@ -49,7 +49,7 @@ def vector_columns(features: Features, label: str, source: str) -> list[str]:
     numeric = [
         name
         for name, feature in rest.items()
-        if isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "float"))
+        if isinstance(feature, Value) and feature.dtype.startswith(("int", "uint", "float", "bool"))
     ]
     if len(lists) > 1 or not numeric:
         raise DataError(

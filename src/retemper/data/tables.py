@@ -44,6 +44,9 @@ def read_tables(tables: "DatasetDict", source: str, images: str | None, labels: 
     inputs: dict[str, Inputs] = {}
     if image is None or is_list(features[image]):
         columns = vector_columns(features, label, source) if image is None else [image]
+        others = [name for name in features if name not in (*columns, label)]
+        if others:
+            note = f"columns left out: {', '.join(others)}"
         for role, table in splits.items():
             inputs[role] = _vectors(table, columns, f"{role} of {source}")
     else:
@@ -71,7 +74,7 @@ def _images(table: "Dataset", column: str, where: str) -> Iterator["Image"]:
 
 def _vectors(table: "Dataset", columns: list[str], where: str) -> Inputs:
     arrays = [_values(table, column, where) for column in columns]
-    if any(array.dtype.kind not in "iuf" for array in arrays):
+    if any(array.dtype.kind not in "iufb" for array in arrays):
         raise DataError(f"Expected numbers in {columns} of {where}, but got {[str(a.dtype) for a in arrays]}.")
     # Text and pandas hold every number in double precision, which says nothing about the data.
     vectors = arrays[0] if len(arrays) == 1 and arrays[0].ndim > 1 else np.stack(arrays, axis=1)

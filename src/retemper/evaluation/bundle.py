@@ -165,7 +165,8 @@ def _built(path: Path | str, tensors: dict[str, Tensor], text: str) -> Bundle:
             or about["draws"] < 1
             or not isinstance(data, dict)
             or not {"name", "split"} <= set(data)
-            or not all(isinstance(text, str) for text in data.values())
+            # What is printed may hold no signs that steer a terminal.
+            or not all(isinstance(text, str) and text.isprintable() for text in data.values())
         ):
             raise ValueError("its numbers of images and draws, or the name and split of its data, make no sense")
         fields: dict[str, Any] = {name: about[name] for name in _ABOUT} | {"attacks": tuple(about["attacks"])} | tensors

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.attacks import fmn
-from retemper.checks import at_least_one, is_seed
+from retemper.checks import at_least_one, is_a, is_seed
 from retemper.data import Split
 from retemper.data.hashing import content_hash
 from retemper.errors import ModelError, SettingError
@@ -31,7 +31,7 @@ from retemper.models.layout import channels_last, channels_last_pays
 from retemper.models.parametrised import is_parametrised, materialised
 from retemper.objectives import Objective
 from retemper.progress import progress_line
-from retemper.threats import Threat
+from retemper.threats import Threat, several
 
 CLOSEST_STEPS = 50
 ALARMS = 2  # how they are sounded: an evaluation that was kept under another number is another one
@@ -42,7 +42,7 @@ ALARMS = 2  # how they are sounded: an evaluation that was kept under another nu
 def evaluate(
     model: nn.Module,
     split: Split,
-    threats: Sequence[Threat],
+    threats: Threat | Sequence[Threat],
     *,
     attacks: Sequence[Attack] | str = "standard",
     objective: Objective | None = None,
@@ -70,7 +70,7 @@ def evaluate(
     Args:
         model: in float32 or float64, on any device; its modes are as they were afterwards.
         split: take its first images with `split.take(1000)`.
-        threats: norms and radii.
+        threats: norms and radii, one or several.
         attacks: a budget out of "quick", "standard" and "thorough", or attacks from `plan`.
         objective: what the model was trained on: attacks that follow its own terms are added (`adapted`).
         surrogate: another model of the same classes: what succeeds against it is tried first (`transferred`).
@@ -94,8 +94,9 @@ def evaluate(
         CheckpointError: `out` holds another evaluation, or is damaged.
         OSError: `out` cannot be written.
     """
-    if not threats:
-        raise SettingError("Expected at least one threat, such as Linf(8 / 255), but got none.")
+    is_a(nn.Module, model=model)
+    is_a(Split, "take one of the data, such as data.test", split=split)
+    threats = several(threats)
     if not attacks:
         raise SettingError("Expected at least one attack, such as from `plan`, but got none.")
     for threat in threats:

@@ -35,6 +35,7 @@ class Verification:
         well_formed: whether every image is listed once and is one of those evaluated, and the labels are
             classes of the model.
         same_data: whether originals and labels are those of the data; none where no data was given.
+        draws: how often the model was asked about each input: once, or for a majority if its answers are random.
     """
 
     claim: Claim
@@ -46,6 +47,7 @@ class Verification:
     same_weights: bool
     well_formed: bool
     same_data: bool | None
+    draws: int
 
     @property
     def accuracy(self) -> float:
@@ -58,10 +60,14 @@ class Verification:
         return wilson(self.images - self.wrong, self.images)
 
     @property
+    def belongs(self) -> bool:
+        """Whether the bundle is one of this model, within these bounds, and, if given, of this data."""
+        return self.same_bounds and self.same_weights and self.well_formed and self.same_data is not False
+
+    @property
     def stands(self) -> bool:
         """Whether the inputs that were rechecked still refute the claim for this model (and this data)."""
-        belongs = self.same_bounds and self.same_weights and self.well_formed and self.same_data is not False
-        return belongs and self.wrong > 0 and self.interval.high < self.claim.accuracy
+        return self.belongs and self.wrong > 0 and self.interval.high < self.claim.accuracy
 
     def as_json(self) -> dict[str, Any]:
         """Everything above."""
@@ -95,7 +101,9 @@ def verify(
     inside = bundle.claim.threat.allows(bundle.adversarial, bundle.originals)
     # The model is asked about nothing outside the threat, where even NaN would be no fault of its own.
     asked = torch.where(per_image(inside, bundle.originals), bundle.adversarial, bundle.originals)
-    classes, answers = _answers(bundle, model, asked)
+    # Whether it is random is for the verifier to find out: a single draw may be a lucky one.
+    draws = DRAWS if is_random(model, asked[:_BATCH].to(device_of(model))) else 1
+    classes, answers = _answers(bundle, model, asked, draws)
     wrong = inside & (answers != bundle.labels)
     return Verification(
         claim=bundle.claim,
@@ -109,20 +117,20 @@ def verify(
         and classes == bundle.classes
         and bool((bundle.labels >= 0).all() & (bundle.labels < classes).all()),
         same_data=None if split is None else _same_data(bundle, split),
+        draws=draws,
     )
 
 
-def _answers(bundle: Bundle, model: nn.Module, inputs: Tensor) -> tuple[int, Int[Tensor, " images"]]:
+def _answers(bundle: Bundle, model: nn.Module, inputs: Tensor, draws: int) -> tuple[int, Int[Tensor, " images"]]:
     """How many classes the model tells apart, and which one it answers for each input."""
     batches = list(zip(inputs.split(_BATCH), bundle.labels.split(_BATCH), strict=True))
     device = device_of(model)
-    # Whether it is random is for the verifier to find out: a single draw may be a lucky one.
-    if not is_random(model, inputs[:_BATCH].to(device)):
+    if draws == 1:
         outputs, _ = predict(model, batches)
         return outputs.shape[1], outputs.argmax(1).cpu()
     with seeded(bundle.seed, device):
         outputs, _ = predict(model, batches[:1])
-    answers = [majority(model, part.to(device), DRAWS, bundle.seed) for part, _ in batches]
+    answers = [majority(model, part.to(device), draws, bundle.seed) for part, _ in batches]
     return outputs.shape[1], torch.cat(answers).cpu()
 
 

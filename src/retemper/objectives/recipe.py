@@ -7,7 +7,7 @@ from typing import overload
 from retemper.errors import SettingError
 from retemper.objectives.linearised_loss import LinearisedLoss
 from retemper.objectives.one_of import OneOf
-from retemper.threats import Threat
+from retemper.threats import Threat, several
 
 # The choices are ours. The share of the radius that an input moves for a derivative to be measured, and the share of
 # the training over which the radius grows from 0.
@@ -45,10 +45,7 @@ def recipe(threat: Threat | Sequence[Threat], weight: float = 1.0) -> Linearised
             f"Expected the weight of the recipe to be a finite number above 0, but got {weight}; plain training is "
             "CrossEntropy()."
         )
-    threats = [threat] if isinstance(threat, Threat) else list(threat)
-    if not threats:
-        raise SettingError("Expected a threat for the recipe, or several, such as Linf(8 / 255), but got none.")
-    losses = [_within(threat, weight * threat.radius) for threat in threats]
+    losses = [_within(threat, weight * threat.radius) for threat in several(threat)]
     return losses[0] if len(losses) == 1 else OneOf(tuple(losses))
 
 

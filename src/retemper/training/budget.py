@@ -16,7 +16,7 @@ from retemper.models.inference import device_of
 from retemper.objectives import recipe
 from retemper.process_group import join
 from retemper.threats import Threat
-from retemper.training.results import Training, forget_end, refuse_foreign, write_end, write_history
+from retemper.training.results import ENDED, SEARCH, Training, forget_end, refuse_foreign, write_end, write_history
 from retemper.training.run import EVALUATION_BATCH
 
 WEIGHTS = (1.0, 1 / 2, 1 / 4, 1 / 8)
@@ -50,7 +50,8 @@ def within_budget(
     """
     if folder is not None and resume:
         _check_ended(folder, give_up)
-        if not any(folder.glob("weight *")):
+        # A search for a weight (`tune`) has such folders, too.
+        if (folder / SEARCH).is_file() or not any(folder.glob("weight *")):
             refuse_foreign(folder)
     if folder is not None and not resume and join().is_main_process:
         forget_end(folder)
@@ -87,7 +88,7 @@ def within_budget(
 
 def _check_ended(folder: Path, give_up: float) -> None:
     """Whether what ended in the folder, if anything, ended under this budget; the rest the weights' folders check."""
-    ended = folder / "training.json"
+    ended = folder / ENDED
     if ended.is_file() and read_json(ended)["identity"].get("give_up") != give_up:
         raise CheckpointError(
             f"{folder} holds another finished run: it differs in give_up. Choose another folder, or pass resume=False "

@@ -5,6 +5,7 @@ from torch import nn
 
 from retemper.checks import is_seed
 from retemper.data import Data
+from retemper.errors import SettingError
 from retemper.models import create, from_factory
 
 
@@ -14,14 +15,19 @@ def fresh(model: str, data: Data, *, activation: str = "relu", seed: int = 0) ->
     Args:
         model: a key of `retemper.models.NETWORKS`, or `package.module:factory`, which is called as it is.
         data: its training images give the mean and standard deviation of the first layer.
-        activation: of a network by name.
+        activation: of a network by name; a factory chooses its own, so that nothing but the default goes with one.
         seed: of the weights; torch's global generator is left as it was.
 
     Raises:
-        SettingError: an unknown network or activation, or a seed outside [0, 2**32).
+        SettingError: an unknown network or activation, one beside a factory, or a seed outside [0, 2**32).
         ModelError: the factory fails, or the network does not take inputs of this shape.
     """
     is_seed(seed)
+    if ":" in model and activation != "relu":
+        raise SettingError(
+            f"Expected no activation beside the factory {model}, which builds its network as it is, but got "
+            f"{activation!r}; leave it out, or let the factory take it."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if ":" in model:

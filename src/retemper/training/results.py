@@ -15,6 +15,9 @@ from retemper.objectives import Objective, as_spec
 from retemper.training.checkpoints import History
 from retemper.training.stopping import best_epoch
 
+# What says that a run has ended in a folder, which search for a weight it holds, and what that found.
+ENDED, SEARCH, TUNED = "training.json", "search.json", "tuned.json"
+
 
 @dataclass(frozen=True)
 class Training:
@@ -46,9 +49,9 @@ def finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Traini
     Raises:
         CheckpointError: another run ended here, or its files are damaged.
     """
-    if not (folder / "training.json").is_file():
+    if not (folder / ENDED).is_file():
         return None
-    written = read_json(folder / "training.json")
+    written = read_json(folder / ENDED)
     found = written.get("identity", {})
     if found != identity:
         changed = [key for key in {**found, **identity} if found.get(key) != identity.get(key)]
@@ -68,7 +71,7 @@ def finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Traini
     return Training(written["history"], identity)
 
 
-def refuse_foreign(folder: Path, record: str = "training.json") -> None:
+def refuse_foreign(folder: Path, record: str = ENDED) -> None:
     """Make sure that no weights lie here that nothing of ours says it has written: they would be written over.
 
     Raises:
@@ -83,14 +86,15 @@ def refuse_foreign(folder: Path, record: str = "training.json") -> None:
 
 
 def forget_end(folder: Path) -> None:
-    """Take away the record that a run has ended here, so that another one that begins here can be gone on with.
+    """Take away the record of a run or a search, so that another one that begins here can be gone on with.
 
     The weights stay until the other run has some.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    (folder / "training.json").unlink(missing_ok=True)
+    for record in (ENDED, SEARCH, TUNED):
+        (folder / record).unlink(missing_ok=True)
 
 
 def write_history(folder: Path, history: History) -> None:
@@ -116,4 +120,4 @@ def write_end(folder: Path, model: nn.Module, training: Training, objective: Obj
     spec = as_spec(objective)
     save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})
     # Last, since it says that the run has ended.
-    write_json(folder / "training.json", {"identity": training.identity, "history": training.history})
+    write_json(folder / ENDED, {"identity": training.identity, "history": training.history})

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from retemper.checks import in_0_to_1
+from retemper.checks import in_0_to_1, is_a
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.models.smooth import smooth_unless_it_fails
 from retemper.objectives import Objective, recipe
-from retemper.threats import Linf, Threat
+from retemper.threats import Linf, Threat, several
 from retemper.training.budget import within_budget
 from retemper.training.fit import check_fit
 from retemper.training.results import Training
@@ -77,8 +77,8 @@ def retrain(
         The training, whose identity says which objective it was; under a budget, that of the weight that was kept.
 
     Raises:
-        SettingError: an unknown or impossible setting, a tracker that is not installed, or a threat or budget beside an
-            objective.
+        SettingError: an unknown or impossible setting, a tracker that is not installed, a threat or budget beside an
+            objective, or something of another kind than it should be.
         ModelError: the model does not run on the data, has another number of classes, no parameter to train, no last
             layer that the objective could set, or nothing to make smooth.
         BudgetError: no weight kept enough clean accuracy.
@@ -86,6 +86,12 @@ def retrain(
         DivergenceError: a term of the loss or a logit became NaN or infinite; the last good checkpoint is kept.
         OSError: `out` cannot be written.
     """
+    is_a(nn.Module, model=model)
+    is_a(Data, "retemper.load reads files, arrays and torch datasets", data=data)
+    if objective is not None:
+        is_a(Objective, "such as CrossEntropy(); retemper.objectives has them", objective=objective)
+    if threat is not None:
+        several(threat)
     if objective is not None and not (threat is None and give_up is None):
         raise SettingError(
             f"`threat` and `give_up` are those of the recipe, but got them beside the objective {objective!r}; leave "

@@ -8,12 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import nn
 
-from retemper.checks import at_least_one, in_0_to_1
+from retemper.checks import at_least_one, in_0_to_1, is_a
 from retemper.data import Data
-from retemper.errors import SettingError
 from retemper.evaluation import evaluate, plan
 from retemper.models import accuracy
-from retemper.threats import Threat
+from retemper.threats import Threat, several
 from retemper.training import Stopping
 from retemper.training.budget import least_clean
 
@@ -32,7 +31,7 @@ class RobustScore:
 
     Args:
         data: whose validation split is used.
-        threats: one at least.
+        threats: one or several; several it is afterwards.
         floor: of clean accuracy, a share in [0, 1].
         images: validation images that are attacked.
 
@@ -41,13 +40,13 @@ class RobustScore:
     """
 
     data: Data
-    threats: Sequence[Threat]
+    threats: Threat | Sequence[Threat]
     floor: float = 0.0
     images: int = 500
 
     def __post_init__(self) -> None:
-        if not self.threats:
-            raise SettingError("Expected at least one threat, such as Linf(8 / 255), but got none.")
+        is_a(Data, "retemper.load reads it", data=self.data)
+        object.__setattr__(self, "threats", several(self.threats))
         at_least_one(images=self.images)
 
     def __call__(self, model: nn.Module) -> float:
@@ -56,7 +55,7 @@ class RobustScore:
         return float(self.withstood(model).mean()) if clean >= self.floor else clean - 1
 
     def __repr__(self) -> str:
-        threats = ", ".join(threat.in_full for threat in self.threats)
+        threats = ", ".join(threat.in_full for threat in several(self.threats))
         return f"robust accuracy at {threats} on {self.images} images, clean {self.floor!r} or more"
 
     def clean(self, model: nn.Module) -> float:
@@ -91,7 +90,7 @@ class RobustScore:
 
 
 def early_stopping(
-    model: nn.Module, data: Data, threats: Sequence[Threat], give_up: float = 0.01, patience: int = 1
+    model: nn.Module, data: Data, threats: Threat | Sequence[Threat], give_up: float = 0.01, patience: int = 1
 ) -> Stopping:
     """For `retemper.retrain`: end when robust accuracy on validation images no longer rises, and keep the best epoch.
 

@@ -37,6 +37,7 @@ def chosen(trials: Sequence[Trial], withstood: Sequence[Float[np.ndarray, " imag
     The best of several is in part the luckiest on these images. So another weight takes the place of the first only
     where its robust accuracy is more than two standard errors higher, paired over images. Breiman et al. (1984,
     Classification and Regression Trees) prefer the simplest choice within one; two are as sure as a 95 % interval.
+    Where the first does no better than the model as it was, there is nothing to stay with: then the best is taken.
 
     Args:
         trials: the model as it was, then each weight in the order in which they were tried.
@@ -47,7 +48,7 @@ def chosen(trials: Sequence[Trial], withstood: Sequence[Float[np.ndarray, " imag
     if best == 0 or best_of(trials[:2], floor) is trials[0]:
         return best
     gains = withstood[best] - withstood[1]
-    # The error that the mean has where there is no difference: so a single image is never enough.
+    # The error that the mean has where there is no difference: so a single image never moves the choice.
     error = math.sqrt(np.square(gains).mean() / len(gains))
     return best if gains.mean() > SURE * error else 1
 

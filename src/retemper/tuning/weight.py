@@ -15,13 +15,16 @@ from retemper.data import Data
 from retemper.errors import DivergenceError, SettingError
 from retemper.files import write_json
 from retemper.models import save
+from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.objectives import Objective, as_spec
 from retemper.objectives.presets import ENTROPIC_WEIGHT
 from retemper.process_group import join
 from retemper.threats import Threat
 from retemper.training import retrain
 from retemper.training.budget import least_clean
-from retemper.training.results import refuse_foreign
+from retemper.training.results import TUNED
+from retemper.training.settings import read_settings
+from retemper.tuning.folder import begin
 from retemper.tuning.score import RobustScore, stopping_by
 from retemper.tuning.search import Trial, best_of, chosen, following
 
@@ -57,7 +60,7 @@ def tune(
     model: nn.Module,
     data: Data,
     objective: Callable[[float], Objective],
-    threats: Sequence[Threat],
+    threats: Threat | Sequence[Threat],
     *,
     first: float = ENTROPIC_WEIGHT,
     give_up: float = 0.01,
@@ -73,9 +76,10 @@ def tune(
 
     Best is the largest robust accuracy on validation images, against a cheap attack (APGD with cross-entropy and
     margin, 10 steps each), among the weights that keep clean validation accuracy within the budget; the first weight
-    stays unless another is better by more than two standard errors (`retemper.tuning.search.chosen`). It is a figure to
-    choose by: what was chosen needs an evaluation on test images. Where a retraining fails or is stopped, the model has
-    the weights that it came with.
+    stays unless another is better by more than two standard errors (`retemper.tuning.search.chosen`), and where it does
+    no better than the model as it was, the best of all is taken. Robust accuracy here is a figure to choose by: what
+    was chosen needs an evaluation on test images. Where a retraining fails or is stopped, the model has the weights
+    that it came with.
 
     Args:
         model: a trained classifier, in place.
@@ -95,10 +99,15 @@ def tune(
             was to go back to.
 
     Raises:
-        SettingError: no threat, a number out of range, or an unknown setting.
+        SettingError: no threat, a number out of range, an unknown setting, or no function of a weight.
+        CheckpointError: `out` holds another search or run.
         RetemperError: as `retemper.retrain` and `retemper.evaluate` say.
         OSError: `out` cannot be written.
     """
+    if isinstance(objective, Objective):
+        raise SettingError(
+            f"Expected `objective` to be a function of the weight, such as entropic_retraining, but got {objective!r}."
+        )
     if not first > 0:
         raise SettingError(f"Expected `first` to be a weight above 0, but got {first}.")
     in_0_to_1(give_up=give_up)
@@ -109,9 +118,21 @@ def tune(
             "`smooth=True` on CrossEntropy()."
         )
     folder = Path(out) if out is not None else None
-    if folder is not None and resume and not (folder / "as it was").is_dir():
-        refuse_foreign(folder, "tuned.json")
     score = RobustScore(data, threats, images=images)
+    if folder is not None:
+        identity = {
+            "objective": repr(objective(first)),
+            "first": first,
+            "give_up": give_up,
+            "tries": tries,
+            "patience": patience,
+            "score": repr(score),
+            "settings": read_settings(settings).as_dict(),
+            "data": data.fingerprint(),
+            "start": weights_hash(model),
+            "architecture": architecture_hash(model),
+        }
+        begin(folder, identity, resume=resume)
 
     def seen(weight: float, name: str, clean: float) -> _Tried:
         place = folder / name / "validation" if folder is not None else None
@@ -162,5 +183,5 @@ def tune(
         # So that an attack on these weights can follow what they were trained on.
         spec = as_spec(objective(tuned.weight)) if tuned.weight > 0 else None
         save(model, folder / "model.safetensors", facts=None if spec is None else {"objective": spec})
-        write_json(folder / "tuned.json", tuned.as_json())
+        write_json(folder / TUNED, tuned.as_json())
     return tuned

@@ -124,13 +124,13 @@ def retraining(
 
 
 def _hold(contest: "Contest", out: Path, *, progress: bool) -> None:
-    from rich.console import Console
 
     from retemper.cli.study.contest_tables import contest_table, search_table
+    from retemper.cli.terminal import Terminal
     from retemper.studies.contest import run
 
     result = run(contest, out, progress=progress)
-    console = Console()
+    console = Terminal()
     console.print(search_table(result))
     console.print(contest_table(result))
     typer.echo(f"Written: {out / 'result.json'}")

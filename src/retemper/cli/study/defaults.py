@@ -24,14 +24,13 @@ def defaults(
     Radii and epochs hang on the data alone. Parts may be run one after another into the same folder; with all of them
     there, the whole table is only read back.
     """
-    from rich.console import Console
-
     from retemper.cli.study.defaults_tables import defaults_tables, worse_line
+    from retemper.cli.terminal import Terminal
     from retemper.studies.defaults import Study, run
 
     asked = Study(options.names(data), options.names(models), seeds, images)
     found = run(asked, out, progress=progress)
-    console = Console()
+    console = Terminal()
     for table in defaults_tables(found):
         console.print(table)
     for line in found.skipped:

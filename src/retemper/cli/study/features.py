@@ -23,13 +23,12 @@ def features(
     Beside it stand how the features vary, the margin that cross-entropy would converge to, and what differential
     training of the last layer leaves, for each pair of classes.
     """
-    from rich.console import Console
-
     from retemper.cli.study.margin_tables import features_table
+    from retemper.cli.terminal import Terminal
     from retemper.studies.real_features import Study, run
 
     asked = Study(data=data, classes=options.names(classes), model=model, epochs=epochs, seeds=seeds)
     found = run(asked, out, progress=progress)
-    console = Console()
+    console = Terminal()
     console.print(features_table(found))
     typer.echo(f"Written: {out / 'results.json'}")

@@ -27,9 +27,8 @@ def information(
 
     All on validation images, since defaults are chosen by it.
     """
-    from rich.console import Console
-
     from retemper.cli.study.information_tables import changes_table, correlations_table, layers_table
+    from retemper.cli.terminal import Terminal
     from retemper.studies.information import Study, run
     from retemper.threats import parse
 
@@ -46,7 +45,7 @@ def information(
         images=images,
     )
     found = run(asked, out, progress=progress)
-    console = Console()
+    console = Terminal()
     for model in asked.models:
         console.print(layers_table(found, model))
         console.print(changes_table(found, model))

@@ -18,9 +18,8 @@ def low_rank(
     Points vary in 3 of 50 dimensions. Swept are a constant offset outside their span and a shift along the direction
     that separates the classes.
     """
-    from rich.console import Console
-
     from retemper.cli.study.margin_tables import low_rank_table
+    from retemper.cli.terminal import Terminal
     from retemper.files import replacing, write_json
     from retemper.progress import progress_line
     from retemper.report.svg import drawing
@@ -32,6 +31,6 @@ def low_rank(
     write_json(out / "results.json", found.as_json())
     with drawing(), replacing(out / "margins.png") as path:
         low_rank_figure(found).savefig(path, format="png", dpi=200, facecolor="white")
-    console = Console()
+    console = Terminal()
     console.print(low_rank_table(found))
     typer.echo(f"Written: {out / 'margins.png'} and {out / 'results.json'}")

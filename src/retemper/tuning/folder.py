@@ -1,0 +1,40 @@
+"""The folder of a search for a weight: which one it holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from retemper.errors import CheckpointError
+from retemper.files import read_json, write_json
+from retemper.process_group import join
+from retemper.training.results import SEARCH, forget_end, refuse_foreign
+
+
+def begin(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
+    """Write down which search the folder is for, or make sure that it is for this one.
+
+    Args:
+        folder: made where there is none.
+        identity: everything that makes the search what it is, as JSON.
+        resume: go on from what is there; False takes the record of what was there before away.
+
+    Raises:
+        CheckpointError: it holds another search or run, or weights that nothing of ours wrote.
+        OSError: it cannot be written.
+    """
+    written = folder / SEARCH
+    if resume and written.is_file():
+        before, now = read_json(written), json.loads(json.dumps(identity))
+        changed = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
+        if changed:
+            raise CheckpointError(
+                f"{folder} holds another search for a weight: it differs in {', '.join(changed)}. Choose another "
+                "folder, or pass resume=False (--no-resume) to replace it."
+            )
+        return
+    if resume:
+        refuse_foreign(folder, SEARCH)
+    if join().is_main_process:
+        if not resume:
+            forget_end(folder)
+        write_json(written, identity)

@@ -1,0 +1,47 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retemper.errors import CheckpointError
+from retemper.tuning.folder import begin
+
+SEARCH = {"objective": "CrossEntropy()", "give_up": 0.01, "settings": {"epochs": 2}, "patience": None}
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_the_same_search_goes_on_and_another_one_is_refused_by_what_differs(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "tuned"
+    begin(folder, SEARCH, resume=True)
+    assert json.loads((folder / "search.json").read_text()) == SEARCH
+    (folder / "model.safetensors").write_text("weights")
+    before = files(folder)
+    begin(folder, SEARCH, resume=True)
+    other: dict[str, Any] = SEARCH | {"give_up": 0.05, "patience": 2}
+    with pytest.raises(CheckpointError, match=r"differs in give_up, patience\. Choose another folder"):
+        begin(folder, other, resume=True)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("record", [None, "training.json"])
+def test_weights_that_no_search_wrote_are_refused(record: str | None, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("weights")
+    if record is not None:
+        (tmp_path / record).write_text("{}")
+    before = files(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no search\.json that says that a run wrote it"):
+        begin(tmp_path, SEARCH, resume=True)
+    assert files(tmp_path) == before
+
+
+def test_begun_anew_it_takes_the_place_of_any_run_or_search(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "training.json", "tuned.json", "search.json", "mine.txt"):
+        (tmp_path / name).write_text("{}")
+    begin(tmp_path, SEARCH, resume=False)
+    # The weights stay until there are others.
+    assert set(files(tmp_path)) == {"model.safetensors", "search.json", "mine.txt"}
+    assert json.loads((tmp_path / "search.json").read_text()) == SEARCH
