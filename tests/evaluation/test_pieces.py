@@ -79,11 +79,15 @@ def test_begun_anew_nothing_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "now", "words"),
     [
-        ({"seed": 0, "curve": True}, {"seed": 1, "curve": True}, "differs in seed. "),
-        ({"seed": 0, "curve": True}, {"seed": 1, "curve": False}, "differs in seed, curve. "),
-        ({"seed": 0}, {"seed": 0, "curve": False}, "differs in curve. "),
-        ({"seed": 0, "curve": False}, {"seed": 0}, "differs in what it records. "),
-        (["a list"], {"seed": 0}, "differs in seed. "),
+        ({"seed": 0, "curve": True}, {"seed": 1, "curve": True}, r"differs in seed \(was 0, is 1\)\. "),
+        (
+            {"seed": 0, "curve": True},
+            {"seed": 1, "curve": False},
+            r"differs in seed \(was 0, is 1\), curve \(was true, is false\)\. ",
+        ),
+        ({"seed": 0}, {"seed": 0, "curve": False}, r"differs in curve\. "),
+        ({"seed": 0, "curve": False}, {"seed": 0}, r"differs in curve\. "),
+        (["a list"], {"seed": 0}, r"differs in seed\. "),
     ],
 )
 def test_another_evaluation_is_refused_by_name_of_what_differs(

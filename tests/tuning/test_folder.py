@@ -22,7 +22,9 @@ def test_the_same_search_goes_on_and_another_one_is_refused_by_what_differs(tmp_
     before = files(folder)
     begin(folder, SEARCH, resume=True)
     other: dict[str, Any] = SEARCH | {"give_up": 0.05, "patience": 2}
-    with pytest.raises(CheckpointError, match=r"differs in give_up, patience\. Choose another folder"):
+    with pytest.raises(
+        CheckpointError, match=r"differs in give_up \(was 0.01, is 0.05\), patience \(was null, is 2\)\. Choose"
+    ):
         begin(folder, other, resume=True)
     assert files(folder) == before
 

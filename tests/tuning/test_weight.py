@@ -157,18 +157,16 @@ def test_another_search_or_run_does_not_take_the_place_of_one_that_is_there(
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     assert set(files) == {"model.safetensors", "search.json", "tuned.json"}
     others: dict[str, dict[str, Any]] = {
-        "give_up": {"give_up": 0.5},
-        "settings": {"epochs": 3},
+        "give_up (was 0.01, is 0.5)": {"give_up": 0.5},
+        "settings (epochs was 2, is 3)": {"epochs": 3},
         "objective": {"objective": lambda weight: CrossEntropy() + weight * InputGradient("loss")},
-        "first, objective": {"first": 0.2},
+        "first (was 0.1, is 0.2)": {"first": 0.2},
     }
     for words, change in others.items():
         changed = {"tries": 1, "first": 0.1, **change}
         with pytest.raises(CheckpointError, match="another search for a weight: it differs in") as error:
             run(copy.deepcopy(trained), data, out=tmp_path, **changed)
-        assert set(words.split(", ")) == set(
-            str(error.value).partition("differs in ")[2].partition(". ")[0].split(", ")
-        )
+        assert words in str(error.value)
     for settings in ({"objective": CrossEntropy()}, {"threat": Linf(0.1), "give_up": 0.9}):
         with pytest.raises(CheckpointError, match=r"no training\.json"):
             retrain(copy.deepcopy(trained), data, out=tmp_path, epochs=1, progress=False, **settings)

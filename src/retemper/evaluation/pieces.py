@@ -9,6 +9,7 @@ from torch import Tensor
 
 from retemper.errors import CheckpointError
 from retemper.files import read_json, replacing, write_json
+from retemper.identity import REPLACE, differences
 
 KINDS = ("chunk", "alarms", "answers")  # what the names of pieces begin with
 
@@ -48,7 +49,7 @@ class Pieces:
         elif resume and known:
             raise CheckpointError(
                 f"{folder} holds parts of an evaluation, such as {known[0].name}, but no {written.name} that says of "
-                "which. Name another folder, or pass resume=False (--no-resume) to evaluate anew."
+                f"which. Name another folder, {REPLACE} to evaluate anew."
             )
         else:
             write_json(written, identity)
@@ -72,15 +73,12 @@ class Pieces:
 
 
 def _check_same(written: Path, identity: dict[str, Any]) -> None:
-    # Through JSON, in which tuples are lists.
-    before, now = read_json(written), json.loads(json.dumps(identity))
-    if before == now:
-        return
-    others = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
-    raise CheckpointError(
-        f"{written.parent} holds another evaluation: it differs in {', '.join(others) or 'what it records'}. Name "
-        "another folder, or pass resume=False (--no-resume) to evaluate anew."
-    )
+    before = read_json(written)
+    if others := differences(before, identity):
+        raise CheckpointError(
+            f"{written.parent} holds another evaluation: it differs in {', '.join(others)}. Name another folder, "
+            f"{REPLACE} to evaluate anew."
+        )
 
 
 def _write(path: Path, found: Piece) -> None:

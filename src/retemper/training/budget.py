@@ -10,6 +10,7 @@ from torch import nn
 from retemper.data import Data
 from retemper.errors import BudgetError, CheckpointError, DivergenceError
 from retemper.files import read_json
+from retemper.identity import REPLACE
 from retemper.models import accuracy
 from retemper.models import smooth as swap_activations
 from retemper.models.inference import device_of
@@ -91,8 +92,8 @@ def _check_ended(folder: Path, give_up: float) -> None:
     ended = folder / ENDED
     if ended.is_file() and read_json(ended)["identity"].get("give_up") != give_up:
         raise CheckpointError(
-            f"{folder} holds another finished run: it differs in give_up. Choose another folder, or pass resume=False "
-            "(--no-resume) to replace it."
+            f"{folder} holds another finished run: it differs in give_up. Choose another folder, {REPLACE} to replace "
+            "it."
         )
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from retemper.errors import CheckpointError
 from retemper.files import read_json, write_json, write_text
+from retemper.identity import REPLACE, differences
 from retemper.models import save
 from retemper.objectives import Objective, as_spec
 from retemper.training.checkpoints import History
@@ -52,12 +53,10 @@ def finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Traini
     if not (folder / ENDED).is_file():
         return None
     written = read_json(folder / ENDED)
-    found = written.get("identity", {})
-    if found != identity:
-        changed = [key for key in {**found, **identity} if found.get(key) != identity.get(key)]
+    if changed := differences(written.get("identity", {}), identity):
         raise CheckpointError(
-            f"{folder} holds another finished run: it differs in {', '.join(changed)}. Choose another folder, or "
-            "pass resume=False (--no-resume) to replace it."
+            f"{folder} holds another finished run: it differs in {', '.join(changed)}. Choose another folder, "
+            f"{REPLACE} to replace it."
         )
     import safetensors.torch
 
@@ -80,8 +79,8 @@ def refuse_foreign(folder: Path, record: str = ENDED) -> None:
     weights = folder / "model.safetensors"
     if weights.is_file() and not (folder / record).is_file():
         raise CheckpointError(
-            f"{weights} is there, but no {record} that says that a run wrote it. Choose another folder, or pass "
-            "resume=False (--no-resume) to replace it."
+            f"{weights} is there, but no {record} that says that a run wrote it. Choose another folder, {REPLACE} to "
+            "replace it."
         )
 
 

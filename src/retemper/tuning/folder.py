@@ -1,11 +1,11 @@
 """The folder of a search for a weight: which one it holds."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from retemper.errors import CheckpointError
 from retemper.files import read_json, write_json
+from retemper.identity import REPLACE, differences
 from retemper.process_group import join
 from retemper.training.results import SEARCH, forget_end, refuse_foreign
 
@@ -24,12 +24,10 @@ def begin(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
     """
     written = folder / SEARCH
     if resume and written.is_file():
-        before, now = read_json(written), json.loads(json.dumps(identity))
-        changed = [name for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
-        if changed:
+        if changed := differences(read_json(written), identity):
             raise CheckpointError(
                 f"{folder} holds another search for a weight: it differs in {', '.join(changed)}. Choose another "
-                "folder, or pass resume=False (--no-resume) to replace it."
+                f"folder, {REPLACE} to replace it."
             )
         return
     if resume:
