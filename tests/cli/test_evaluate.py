@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 from typer.testing import CliRunner, Result
 
@@ -17,6 +18,7 @@ from retemper.cli.app import app
 from retemper.data import Split
 from retemper.errors import CheckpointError, SettingError
 from retemper.evaluation.reference import Reference, autoattack
+from retemper.models import save
 from retemper.threats import Threat
 
 QUICK = ("--budget", "quick", "--no-progress")
@@ -92,6 +94,26 @@ def test_another_network_is_tried_first(weights: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     (robustness,) = json.loads((tmp_path / "found.json").read_text())["robustness"]
     assert robustness["broken_by"]["transfer"] > 20
+
+
+def test_a_surrogate_of_the_users_own_is_built_by_the_factory_of_what_is_attacked(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine_to_attack.py").write_text(
+        "from torch import nn\n\ndef network():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    torch.manual_seed(0)
+    save(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), "own.safetensors")
+    command = ["evaluate", "own.safetensors", "--images", 20, "--no-alarms", "--threat", "linf:0.3", *QUICK]
+    result = run(
+        *command, "--model", "mine_to_attack:network", "--surrogate", "own.safetensors", "--json", "found.json"
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("found.json").read_text())["attacks"][0].startswith("transfer")
+    # A network of ours says what it is: the factory is no word about it.
+    result = run(*command, "--surrogate", weights)
+    assert result.exit_code == 0, result.output
 
 
 def test_a_plan_needs_no_network() -> None:

@@ -1,5 +1,6 @@
 import importlib
 import json
+import re
 import shutil
 import sys
 from dataclasses import astuple, replace
@@ -131,6 +132,14 @@ def test_networks_of_which_nothing_says_whose_they_are_are_not_read_back(
     (tmp_path / "copy" / "comparison.json").unlink()
     with pytest.raises(CheckpointError, match=r"seed-\d, but no comparison.json"):
         compare(SMALL, tmp_path / "copy", progress=False)
+
+
+@pytest.mark.parametrize("name", ["results.json", "report.html"])
+def test_files_that_no_comparison_wrote_are_not_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CheckpointError, match=f"holds {re.escape(name)}, but no comparison.json"):
+        compare(SMALL, tmp_path, progress=False)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
 
 
 def test_an_objective_that_cannot_be_trained_on_is_known_before_anything_is_trained(

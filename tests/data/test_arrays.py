@@ -100,13 +100,14 @@ def test_arrays_that_are_no_data_are_refused(
 def test_truncated_file_is_refused(tmp_path: Path, write: Writer, length: int) -> None:
     path = write(tmp_path, {"x_train": TRAIN, "y_train": LABELS}, None)
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(DataError, match=r"set\.\w+ cannot be read"):
+    with pytest.raises(DataError, match=r"set\.\w+ cannot be read") as error:
         read_arrays(path)
+    assert "pickle" not in str(error.value)
 
 
 def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     path = write_npz(tmp_path, {"x_train": np.array([{"a": 1}], dtype=object), "y_train": LABELS})
-    with pytest.raises(DataError, match="allow_pickle=False"):
+    with pytest.raises(DataError, match="no archive of plain arrays"):
         read_arrays(path)
 
 

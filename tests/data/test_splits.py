@@ -25,6 +25,14 @@ def test_bytes_become_float32_of_a_255th() -> None:
     assert labels.tolist() == [0, 1, 0]
 
 
+def test_arrays_are_refused_by_what_they_are() -> None:
+    labels = torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(DataError, match=r"`inputs` to be a tensor, but got ndarray; convert it with torch\.as_tensor"):
+        Split(np.zeros((4, 3)), labels)  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(DataError, match="`labels` to be a tensor, but got list"):
+        Split(torch.rand(4, 3), [0, 1, 2, 3])  # type: ignore[arg-type]  # on purpose
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_floats_stay_as_they_are(dtype: torch.dtype) -> None:
     split = Split(torch.rand(4, 3, dtype=dtype), torch.zeros(4, dtype=torch.int64))

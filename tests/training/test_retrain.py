@@ -1,5 +1,7 @@
 import copy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -117,6 +119,17 @@ def test_a_model_of_other_classes_is_refused_before_anything_is_swapped(digits: 
 def test_what_is_of_another_kind_is_refused_by_name(network: Network, digits: Data, change: dict, words: str) -> None:
     with pytest.raises(SettingError, match=words):
         retrain(**({"model": network, "data": digits, "progress": False} | change))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_callers_mode_without_gradients_does_not_reach_the_training(
+    network: Network, digits: Data, mode: Callable[[], Any]
+) -> None:
+    other = copy.deepcopy(network)
+    with mode():
+        retrain(network, digits, CrossEntropy(), **QUICK)
+    retrain(other, digits, CrossEntropy(), **QUICK)
+    assert weights_hash(network) == weights_hash(other)
 
 
 class Counting(nn.Flatten):

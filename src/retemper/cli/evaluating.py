@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from retemper.cli.networks import build
 from retemper.cli.refutation import keep_refutation
 from retemper.data import Data, load
-from retemper.errors import SettingError
+from retemper.errors import ModelError, SettingError
 from retemper.evaluation import Attack, Claim, Evaluation, Verdict, budget, judge, plan
 from retemper.evaluation import evaluate as attack
 from retemper.evaluation.passes import counting
@@ -115,7 +117,7 @@ def run(asked: Asked, claim: Claim | None) -> Found:
             asked.threats,
             attacks=_attacks(asked, len(data.classes)),
             objective=_objective(asked) if asked.adaptive else None,
-            surrogate=build(asked.surrogate, None) if asked.surrogate is not None else None,
+            surrogate=_surrogate(asked.surrogate, asked.factory) if asked.surrogate is not None else None,
             curve=asked.curve,
             alarms=asked.alarms,
             batch_size=asked.batch_size,
@@ -136,6 +138,16 @@ def run(asked: Asked, claim: Claim | None) -> Found:
         ours = evaluation.at(claim.threat)
         verdict = judge(claim, ours.standing & reference.standing, ringing=ours.ringing)
     return Found(asked, data, evaluation, verdict, reference, (passes.forwards, passes.backwards), seconds, bundle)
+
+
+def _surrogate(named: str, factory: str | None) -> nn.Module:
+    """The surrogate; weights that do not say which network they belong to are of the one that is attacked."""
+    try:
+        return build(named, None)
+    except ModelError:
+        if factory is None or not Path(named).is_file():
+            raise
+        return build(named, factory)
 
 
 def _attacks(asked: Asked, classes: int) -> Sequence[Attack]:

@@ -15,6 +15,8 @@ from retemper.objectives import preset
 from retemper.report import Network, Results, write_page
 from retemper.training import fresh
 
+WRITTEN = ("results.json", "report.html")
+
 
 def compare(
     comparison: Comparison,
@@ -54,8 +56,9 @@ def compare(
             examples.setdefault(objective, found)
             finished(network)
     results = _results(comparison, data, entries)
-    write_json(folder / "results.json", results.as_json())
-    write_page(results, examples, folder / "report.html")
+    figures, page = (folder / name for name in WRITTEN)
+    write_json(figures, results.as_json())
+    write_page(results, examples, page)
     return results
 
 
@@ -72,10 +75,11 @@ def _claim(folder: Path, comparison: Comparison, data: Data) -> None:
     network = fresh(comparison.model, data, activation=comparison.activation)
     ours["network"] = [architecture_hash(network), weights_hash(network)]
     if not path.is_file():
-        if found := next(folder.glob("seed-*"), None):
+        found = [*folder.glob("seed-*"), *(folder / name for name in WRITTEN if (folder / name).exists())]
+        if found:
             raise CheckpointError(
-                f"{folder} holds networks, in {found.name}, but no {path.name} that says of which comparison. Choose "
-                "another folder with --out."
+                f"{folder} holds {found[0].name}, but no {path.name} that says of which comparison. Choose another "
+                "folder with --out."
             )
         write_json(path, ours)
         return

@@ -33,7 +33,9 @@ def read_arrays(path: Path) -> Found:
     except DataError:
         raise
     except Exception as error:  # zip, zlib, NumPy and safetensors each have errors of their own
-        raise DataError(f"{path} cannot be read ({error}); write or fetch it anew.") from error
+        # NumPy's advice would be to load it as a pickle.
+        reason = "no archive of plain arrays" if "pickle" in str(error) else error
+        raise DataError(f"{path} cannot be read ({reason}); write or fetch it anew.") from error
     naming = next((naming for naming in _NAMINGS if naming["train"][0] in arrays), None)
     if naming is None:
         raise DataError(

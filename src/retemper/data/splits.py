@@ -32,6 +32,12 @@ class Split:
     labels: Int[Tensor, " images"]
 
     def __post_init__(self) -> None:
+        for name in ("inputs", "labels"):
+            if not isinstance(value := getattr(self, name), Tensor):
+                raise DataError(
+                    f"Expected `{name}` to be a tensor, but got {type(value).__name__}; convert it with "
+                    "torch.as_tensor, or let retemper.load read the arrays."
+                )
         if self.inputs.dtype not in (torch.uint8, torch.float32, torch.float64) or self.inputs.ndim < 2:
             raise DataError(
                 "Expected inputs of uint8, float32 or float64 with a first dimension that counts them, "

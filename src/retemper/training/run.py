@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
@@ -37,6 +38,9 @@ from retemper.training.stopping import BestWeights, Stopping, best_epoch
 EVALUATION_BATCH = 512
 
 
+# A caller's own no_grad or inference_mode says nothing of a training.
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train(
     model: nn.Module,
     data: Data,
