@@ -105,10 +105,17 @@ def test_a_surrogate_of_the_users_own_is_built_by_the_factory_of_what_is_attacke
     )
     torch.manual_seed(0)
     save(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), "own.safetensors")
-    command = ["evaluate", "own.safetensors", "--images", 20, "--no-alarms", "--threat", "linf:0.3", *QUICK]
-    result = run(
-        *command, "--model", "mine_to_attack:network", "--surrogate", "own.safetensors", "--json", "found.json"
-    )
+    command = [
+        "evaluate",
+        "own.safetensors",
+        "--model",
+        "mine_to_attack:network",
+        "--images",
+        20,
+        "--no-alarms",
+        *QUICK,
+    ]
+    result = run(*command, "--surrogate", "own.safetensors", "--json", "found.json")
     assert result.exit_code == 0, result.output
     assert json.loads(Path("found.json").read_text())["attacks"][0].startswith("transfer")
     # A network of ours says what it is: the factory is no word about it.
