@@ -145,6 +145,7 @@ def test_files_that_are_no_bundle_are_named(tmp_path: Path) -> None:
         {"data": ["name", "split"]},
         {"data": {"name": "ten", "split": ["test"]}},
         {"data": {"name": "ten"}},
+        {"data": {"name": "ten\x1b[2J", "split": "test"}},
         {"originals": torch.full((6, 1, 2, 2), float("nan"))},
         {name: torch.zeros(0, 1, 2, 2) for name in ("originals", "adversarial")}
         | {name: torch.zeros(0, dtype=torch.int64) for name in ("labels", "indices")},

@@ -38,9 +38,8 @@ from retemper.training.stopping import BestWeights, Stopping, best_epoch
 EVALUATION_BATCH = 512
 
 
-# A caller's own no_grad or inference_mode says nothing of a training.
+# A caller's own no_grad or inference_mode says nothing of a training: this ends either.
 @torch.inference_mode(False)
-@torch.enable_grad()
 def train(
     model: nn.Module,
     data: Data,
