@@ -124,7 +124,6 @@ def retraining(
 
 
 def _hold(contest: "Contest", out: Path, *, progress: bool) -> None:
-
     from retemper.cli.study.contest_tables import contest_table, search_table
     from retemper.cli.terminal import Terminal
     from retemper.studies.contest import run
