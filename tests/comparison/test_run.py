@@ -119,6 +119,20 @@ def test_another_comparison_in_the_same_folder_is_refused(finished: tuple[Path, 
     assert (out / "results.json").read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("fewer", "named"),
+    [({"objectives": ("pgd", "plain")}, r"entropic:0\.02\. Ask for these"), ({"seeds": 1}, "--seeds 2. Ask for these")],
+)
+def test_results_are_not_replaced_by_a_part_of_them(
+    finished: tuple[Path, Results], fewer: dict[str, object], named: str
+) -> None:
+    out, _ = finished
+    before = [(out / name).read_bytes() for name in ("results.json", "comparison.json", "report.html")]
+    with pytest.raises(CheckpointError, match=rf"results.json has more than is asked for: {named}"):
+        compare(replace(SMALL, **fewer), out, progress=False)
+    assert [(out / name).read_bytes() for name in ("results.json", "comparison.json", "report.html")] == before
+
+
 def test_the_global_generator_stays_as_it_was(finished: tuple[Path, Results]) -> None:
     before = torch.get_rng_state()
     compare(SMALL, finished[0], progress=False)

@@ -38,13 +38,13 @@ def train(
         typer.Option(help="Swap every ReLU for SiLU before training (with --from, too); `recipe` is made for it."),
     ] = False,
     threat: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar=options.LIST,
             help="What `recipe` and `pgd` train against, and `auto` and --patience choose by, such as `linf:8/255`; "
-            "several radii as `linf:0.1,0.2`. May be repeated, but for `pgd`.",
+            "several radii as `linf:0.1,0.2`. May be repeated, but for `pgd`. Default: `linf:0.1`.",
         ),
-    ] = ["linf:0.1"],  # noqa: B006 - typer copies it
+    ] = None,
     give_up: Annotated[
         float | None,
         typer.Option(
@@ -103,10 +103,11 @@ def train(
     asked = Asked(
         network,
         loaded,
-        [parsed for text in threat for parsed in parse(text)],
+        [parsed for text in threat or ["linf:0.1"] for parsed in parse(text)],
         out,
         presets,
         settings,
+        threat_named=bool(threat),
         smooth=smooth,
         give_up=give_up,
         patience=patience,

@@ -30,8 +30,8 @@ _SHOWN = 4096  # training images that the robust network is measured on, the fir
 class Asked:
     """What both ways share: `presets` are the objectives by name, `settings` those of `retemper.training.Settings`.
 
-    `smooth` swaps activations first. `give_up` is the budget of clean accuracy, None where nothing is said; `patience`
-    that of early stopping, None without it.
+    `threat_named` says whether `threats` were asked for or are the default. `smooth` swaps activations first. `give_up`
+    is the budget of clean accuracy, None where nothing is said; `patience` that of early stopping, None without it.
     """
 
     network: nn.Module
@@ -40,6 +40,7 @@ class Asked:
     out: Path
     presets: Mapping[str, Preset]
     settings: dict[str, Any]
+    threat_named: bool
     smooth: bool
     give_up: float | None
     patience: int | None
@@ -101,14 +102,14 @@ def train_once(asked: Asked, objective: str, *, trackers: Sequence[str]) -> None
     """Train on an objective as the command line spells it, and say what came out.
 
     Raises:
-        SettingError: an unknown objective, several threats for what trains against one or none, or a budget for what
-            has none.
+        SettingError: an unknown objective, a threat for what has no use for it or several for what trains against
+            one, or a budget for what has none.
     """
     way, loss = preset(objective, asked.threats, asked.presets)
-    if asked.patience is None and not way.against_threat and len(asked.threats) > 1:
+    if asked.patience is None and not way.against_threat and asked.threat_named:
         raise SettingError(
-            f"{objective!r} trains against no threat, but got several: {', '.join(map(str, asked.threats))}; leave out "
-            "--threat, or pass --patience to choose an epoch by them."
+            f"{objective!r} trains against no threat, but got {', '.join(map(str, asked.threats))}; leave out "
+            "--threat, or pass --patience to choose an epoch by it."
         )
     within_budget = objective.strip() == RECIPE and asked.give_up is not None
     if asked.give_up is not None and asked.patience is None and not within_budget:

@@ -39,7 +39,8 @@ def compare(
         finished: called with every network as it is done.
 
     Raises:
-        RetemperError: the data, the model or a setting is wrong, or `out` holds another comparison.
+        RetemperError: the data, the model or a setting is wrong, or `out` holds another comparison, or the results of
+            more objectives or seeds.
         OSError: `out` cannot be written.
     """
     folder = Path(out)
@@ -90,7 +91,28 @@ def _claim(folder: Path, comparison: Comparison, data: Data) -> None:
     if changed:
         listed = "; ".join(f"{key} was {theirs.get(key)!r} and is {ours[key]!r}" for key in changed)
         raise CheckpointError(f"{folder} holds another comparison ({listed}). Choose another folder with --out.")
+    _check_no_fewer(folder, comparison)
     write_json(path, ours)
+
+
+def _check_no_fewer(folder: Path, comparison: Comparison) -> None:
+    """Make sure that what a finished comparison wrote would not be replaced by a part of it.
+
+    Raises:
+        CheckpointError: the results there are of objectives or seeds that are not asked for.
+    """
+    figures = folder / WRITTEN[0]
+    if not figures.is_file():
+        return
+    settings = read_json(figures)["settings"]
+    left_out = [name for name in settings["objectives"] if name not in comparison.objectives]
+    if settings["seeds"] > comparison.seeds:
+        left_out.append(f"--seeds {settings['seeds']}")
+    if left_out:
+        raise CheckpointError(
+            f"{figures} has more than is asked for: {', '.join(left_out)}. Ask for these, too, or choose another "
+            "folder with --out."
+        )
 
 
 def _results(comparison: Comparison, data: Data, networks: list[Network]) -> Results:
