@@ -37,7 +37,7 @@ def run(part: int = 0, parts: int = 1, only: str | None = None) -> list[Row]:
 
 
 def table(found: Sequence[Row]) -> str:
-    """A table a protocol, its rows from the most to the least robust at the first threat."""
+    """A table a protocol, its rows from the most to the least robust at the first threat, by our attacks."""
     return "\n\n".join(
         _table([row for row in found if row.protocol == name]) for name in dict.fromkeys(row.protocol for row in found)
     )
@@ -53,7 +53,7 @@ def _table(rows: Sequence[Row]) -> str:
         f"| | tried | clean | {' | '.join(f'{t} | AutoAttack too | over the recipe' for t in threats)} | time |"
     )
     lines.append(f"|---|---|---|{'---|---|---|' * len(threats)}---|")
-    for row in sorted(rows, key=lambda row: -row.least(threats[0]).mean):
+    for row in sorted(rows, key=lambda row: -row.robust[threats[0]].mean):
         cells = []
         for threat in threats:
             official, gain = row.official[threat], row.gains.get(threat)

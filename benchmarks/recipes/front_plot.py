@@ -18,7 +18,7 @@ _RECIPE, _ATTACK_FREE, _ADVERSARIAL, _RINGING = "#D55E00", "#0072B2", "#00805D",
 
 
 def plot(rows: Sequence[Row], threat: str) -> str:
-    """An SVG: a point a row with its interval, the front as a line through its rows, the names beside them."""
+    """An SVG: a point a row, by our attacks, with its interval; the front as a line; names beside them."""
     on_front = front(rows, threat)
     with drawing():
         figure, axes = share_axes(f"{rows[0].protocol}, {threat}", "training time over plain training")
@@ -28,19 +28,19 @@ def plot(rows: Sequence[Row], threat: str) -> str:
         line = sorted((row for row in rows if row.row in on_front), key=lambda row: row.cost)
         axes.step(
             [row.cost for row in line],
-            [row.least(threat).mean for row in line],
+            [row.robust[threat].mean for row in line],
             where="post",
             color="#BBBBBB",
             linewidth=1,
             zorder=1,
         )
-        high = max(row.least(threat).interval.high for row in rows)
+        high = max(row.robust[threat].interval.high for row in rows)
         low, high = -0.03 * high, 1.08 * high
         axes.set_ylim(low, high)
         axes.set_yticks([tick / 10 for tick in range(11) if tick / 10 <= high])
         axes.set_xlim(min(row.cost for row in rows) / 1.3, max(row.cost for row in rows) * 1.3)
-        ranked = sorted(rows, key=lambda row: row.least(threat).mean)
-        places = spread([(row.least(threat).mean - low) / (high - low) for row in ranked], gap=0.95 / len(rows))
+        ranked = sorted(rows, key=lambda row: row.robust[threat].mean)
+        places = spread([(row.robust[threat].mean - low) / (high - low) for row in ranked], gap=0.95 / len(rows))
         for row, place in zip(ranked, places, strict=True):
             _point(axes, row, threat, place, filled=row.row in on_front)
         _explain(axes)
@@ -60,15 +60,15 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
 
 
 def _point(axes: "Axes", row: Row, threat: str, place: float, *, filled: bool) -> None:
-    share = row.least(threat)
+    share = row.robust[threat]
     colour = _ADVERSARIAL if row.row in ADVERSARIAL else _RECIPE if row.row in (RECIPE, EVERY) else _ATTACK_FREE
     if row.alarms[threat]:
         colour = _RINGING
     axes.vlines(row.cost, *share.interval, color=colour, linewidth=1, alpha=0.7)
-    marker = "o" if row.official[threat] is None else "D"
-    axes.plot(
-        [row.cost], [share.mean], marker, color=colour, markerfacecolor=colour if filled else "white", markersize=5
-    )
+    face = colour if filled else "white"
+    axes.plot([row.cost], [share.mean], "o", color=colour, markerfacecolor=face, markersize=5)
+    if (official := row.official[threat]) is not None:
+        axes.plot([row.cost], [official.mean], "_", color=colour, markersize=8)
     axes.annotate(
         row.row,
         (row.cost, share.mean),
@@ -99,7 +99,7 @@ def _explain(axes: "Axes") -> None:
         ("an alarm rings", "o", _RINGING, _RINGING),
         ("on the front", "o", "#333333", "#333333"),
         ("not on the front", "o", "#333333", "white"),
-        ("AutoAttack, too", "D", "#333333", "white"),
+        ("AutoAttack, too", "_", "#333333", "#333333"),
     ]
     handles = [
         Line2D([], [], linestyle="", marker=marker, color=colour, markerfacecolor=face, markersize=5, label=label)

@@ -55,10 +55,6 @@ class Row:
     quartiles: tuple[float, float]
     note: str
 
-    def least(self, threat: str) -> Share:
-        """What stood under all that was run."""
-        return self.official[threat] or self.robust[threat]
-
 
 def measure(protocol: Protocol, part: int, parts: int) -> list[Row]:
     """Every row of a protocol, or those of one part of several: trained, attacked, and read back where they are known.

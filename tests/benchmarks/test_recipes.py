@@ -53,14 +53,21 @@ def row(name: str, robust: float, cost: float, *, alarms: tuple[str, ...] = (), 
 def test_the_front_is_what_nothing_trusted_beats_in_both() -> None:
     found = [
         row("plain", 0.1, 1.0),
-        row("recipe", 0.6, 2.5),
+        row("recipe", 0.6, 2.5, official=0.55),
+        row("as robust and as dear by what it faced", 0.6, 2.5),
         row("dearer and no better", 0.6, 3.0),
         row("cheaper and better, but it rings", 0.7, 2.0, alarms=("steps",)),
-        row("broken by autoattack", 0.65, 2.5, official=0.3),
+        row("broken by autoattack", 0.6, 2.5, official=0.3),
         row("pgd", 0.8, 11.0),
         row("the same as plain", 0.1, 1.0),
     ]
-    assert front(found, "linf:0.1") == {"plain", "the same as plain", "recipe", "pgd"}
+    assert front(found, "linf:0.1") == {
+        "plain",
+        "the same as plain",
+        "recipe",
+        "as robust and as dear by what it faced",
+        "pgd",
+    }
     drawn = plot(found, "linf:0.1")
     for each in found:
         assert f">{each.row}<" in drawn

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial, t
 
+from retemper.errors import SettingError
 from retemper.evaluation import paired_difference, wilson
 
 
@@ -25,6 +26,13 @@ def test_wilson_solves_its_defining_equation(successes: float, trials: int) -> N
     low, high = wilson(successes, trials)
     assert 0 <= low <= share <= high <= 1
     assert high - low > 0
+
+
+def test_no_image_has_no_interval() -> None:
+    with pytest.raises(SettingError, match="one image or more, of which a share is known, but got 0"):
+        wilson(0, 0)
+    with pytest.raises(SettingError, match="on which two shares differ, but got none"):
+        paired_difference([np.zeros(0, bool)], [np.zeros(0, bool)])
 
 
 def plain_paired(ours: list[list[bool]], theirs: list[list[bool]]) -> tuple[float, float, float]:

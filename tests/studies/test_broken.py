@@ -48,6 +48,7 @@ def test_a_difference_is_one_of_all_images_with_wrong_answers_counted() -> None:
         (seen(2, 2, 2, 0.4), "falls radically ("),
         (seen(0.6, 0.6, 2, 0.6), "falls radically in part"),
         (seen(0.4, 0.4, 0.4, 2), "falls, but not to half ("),
+        (seen(0.4, 0.4, 0.4, 0.6), "falls, but not at every radius ("),
         (seen(0.4, 0.4, 0.4, 0.4), "does not fall ("),
     ],
 )

@@ -31,9 +31,9 @@ def layer(name: str, active: float) -> LayerProfile:
     return LayerProfile(name, 8, 40, 40, active, 1.0, 0.3, 0.5, 4.0)
 
 
-def network(model: str, seed: int, robust: float, *active: float) -> Measured:
+def network(model: str, way: int, robust: float, *active: float, seed: int = 0) -> Measured:
     layers = tuple(layer(f"act{place}", one) for place, one in enumerate(active))
-    return Measured(model, f"{model}-plain", seed, 0.9, {"linf:0.05": robust, "l2:0.5": robust}, layers)
+    return Measured(model, f"{model}-{way}", seed, 0.9, {"linf:0.05": robust, "l2:0.5": robust}, layers)
 
 
 def test_every_way_of_every_network_is_trained_attacked_profiled_and_read_back(
@@ -83,6 +83,19 @@ def test_correlations_are_spearmans_within_each_model_and_over_all() -> None:
     # The last layers of the one model all have the same share: there is nothing to rank.
     assert found["active", LAST].mean == found["active", LAST].within["mlp"] == pytest.approx(1)
     assert next(iter(found.values())).mean == pytest.approx(1)
+
+
+def test_the_seeds_of_a_way_are_one_network_to_rank() -> None:
+    study = replace(STUDY, seeds=2)
+    means = (0.2, 0.7, 0.4, 0.9)
+    networks = tuple(
+        network("mlp", way, mean + shift, mean**2 - shift, seed=seed)
+        for way, mean in enumerate(means)
+        for seed, shift in enumerate((0.1, -0.1))
+    )
+    one = next(one for one in Found(study, networks).correlations() if (one.quantity, one.place) == ("active", LAST))
+    assert one.within["mlp"] == one.overall == pytest.approx(1)
+    assert Found(study, networks).by_chance() == of_networks(4).by_chance()
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,14 @@ def test_what_falls_under_any_attack_refutes_and_the_look_that_yields_the_figure
 def test_what_stands_is_reproduced_unless_an_alarm_rings() -> None:
     assert "linf:8/255: reproduced" in outcome(network("entropic", 0, 0.7, 0.6)).verdict()
     rung = outcome(network("entropic", 0, 0.7, 0.6, ringing=("saturated",)))
-    assert "linf:8/255: not reproduced under our reading" in rung.verdict()
+    assert "linf:8/255: cannot be told, as alarms ring: 60.0% stand" in rung.verdict()
     assert "(not to be trusted)" in rung.verdict()
+
+
+def test_what_stands_about_as_was_reported_is_not_called_a_failure() -> None:
+    reported = outcome(network("entropic", 0, 0.7, REPORTED[LINF])).verdict().splitlines()[0]
+    assert reported.startswith("entropic-cnn, linf:8/255: within the noise of what was reported: ")
+    assert reported.endswith("(undecided).")
 
 
 def test_the_table_shows_the_search_every_look_and_the_gain_over_plain_retraining() -> None:

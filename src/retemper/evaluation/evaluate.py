@@ -64,8 +64,8 @@ def evaluate(
     Images go through the attacks in chunks of a fixed size, so that what happens to each is the same in a
     run that was killed and called again, or shared among processes (`accelerate launch`).
 
-    A model whose answers are random counts as right where most of its answers are (`Evaluation.draws` says
-    out of how many).
+    A model whose answers are random counts as right where the right class is the one that it gives most often
+    (`Evaluation.draws` says out of how many).
 
     Args:
         model: in float32 or float64, on any device; its modes are as they were afterwards.

@@ -1,7 +1,8 @@
 """Models that answer at random: how far their answers vary, what counts as their answer, and how to attack them.
 
-The robust accuracy of a randomised model is that of its majority: an image stands where most of `DRAWS` answers
-are right. Noise is drawn for a batch at once, so that these answers hang on which images go together.
+The robust accuracy of a randomised model is that of its majority: an image stands where the right class is the one
+that comes most often among `DRAWS` answers, which with many classes may be fewer than half of them. Noise is drawn for
+a batch at once, so that these answers hang on which images go together.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from retemper.models import evaluation_mode, logits
 from retemper.noise import Noise
 from retemper.objectives.draws import as_they_were
 
-DRAWS = 25  # odd, so that two classes never tie
+DRAWS = 25  # odd, so that two classes alone never tie
 # Of the span of an image's logits: far above what rounding in another order does, far below what moves an answer.
 RANDOM = 1e-3
 

@@ -19,7 +19,8 @@ from retemper.objectives.forward import ForwardPass
 class ActivationEntropy(Term):
     """The mean over layers l of H(A_l) / max H_l, with A_l the layer's output for a batch of original inputs.
 
-    A positive weight asks the layers to keep less. In [0, 1] whatever the width and the depth: a weight is what it
+    A positive weight asks the layers to keep less. In [0, 1] whatever the width and the depth (but for a draw of
+    `every=n` where the images do not divide evenly, which can be a little more): a weight is what it
     costs in cross-entropy to keep all that can be kept. Our reading of Sperl &
     Böttinger 2020 (2008.03072): the source names neither the measure nor the layers, and the scale is ours. Layers with
     weights of their own are terms of their own:
@@ -62,7 +63,7 @@ class ActivationEntropy(Term):
         return self.layers
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
-        """The mean share of its maximum that each layer's entropy has, in [0, 1]."""
+        """The mean share of its maximum that each layer's entropy has."""
         measure, outputs = MEASURES[self.measure], list(forward.activations(self.layers).values())
         every = min(self.every, *map(len, outputs)) if self.every > 1 and forward.model.training else 1
         first = int(torch.randint(every, ())) if every > 1 else 0  # on the CPU, so that nothing waits for the device

@@ -147,8 +147,9 @@ class Outcome:
                 if fall[2] <= RADICAL * fall[1] and found.interval.high < 0
             ]
             word = "falls radically" if len(radical) == len(falls) else "falls radically in part" if radical else ""
-            if not word and all(found.interval.high < 0 for found in here):
-                word = "falls, but not to half"
+            below = [found.interval.high < 0 for found in here]
+            if not word and any(below):
+                word = "falls, but not to half" if all(below) else "falls, but not at every radius"
             elif not word:
                 word = "does not fall" + (" beyond the noise" if all(found.mean < 0 for found in here) else "")
             listed = "; ".join(f"{theirs:.1%} -> {ours:.1%} within {radius:g}" for radius, theirs, ours in falls)

@@ -1,5 +1,6 @@
 """The effect that entropic retraining mimics: what training does to layers, and what of it goes with robustness."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -127,13 +128,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Correlation:
-    """How a measure goes with robust accuracy over networks: Spearman's rank correlations, in [-1, 1].
+    """How a measure goes with robust accuracy over ways of training: Spearman's rank correlations, in [-1, 1].
+
+    Each way counts once, with its means over seeds: two networks of one way are nearly the same twice.
 
     Attributes:
         quantity: of the profile, as a share of its maximum.
         place: the layers that it is read at.
-        within: for each model the correlation over its networks; NaN where either does not vary.
-        overall: over the networks of all models.
+        within: for each model the correlation over its ways; NaN where either does not vary.
+        overall: over the ways of all models.
     """
 
     quantity: str
@@ -187,7 +190,7 @@ class Found:
 
     def by_chance(self) -> float:
         """The size that one in twenty measures reaches within a model without any relation, by permutations."""
-        numbers = np.arange(len(self.networks) // len(self.study.models))
+        numbers = np.arange(len(self.networks) // len(self.study.models) // self.study.seeds)
         generator = np.random.default_rng(0)
         # Of ranks without ties: ties change it little.
         found = [abs(np.corrcoef(numbers, generator.permutation(numbers))[0, 1]) for _ in range(_PERMUTATIONS)]
@@ -260,8 +263,10 @@ def _pgd(threat: Threat) -> str:
 def _rank_correlation(networks: Sequence[Measured], quantity: str, place: str) -> float:
     from scipy.stats import spearmanr
 
-    shares = [network.share(quantity, place) for network in networks]
-    robust = [network.robustness for network in networks]
+    ways = defaultdict(list)
+    for network in networks:
+        ways[network.model, network.way].append((network.share(quantity, place), network.robustness))
+    shares, robust = zip(*[np.mean(seeds, axis=0) for seeds in ways.values()], strict=True)
     if len(set(shares)) == 1 or len(set(robust)) == 1:
         return float("nan")
     return float(spearmanr(shares, robust).statistic)

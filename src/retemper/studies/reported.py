@@ -4,7 +4,7 @@ Sperl & Böttinger reported in public (fra31/auto-attack, issues 41 and 42) 81.7
 41.88 % at Linf 8/255 and 56.67 % at L2 0.5. Network and method are read as `entropic-cnn` and `ActivationEntropy` say.
 """
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
@@ -158,12 +158,10 @@ class Outcome:
             for threat, reported in REPORTED.items():
                 words = [network.verdict(threat).word for network in self.of(model, "entropic")]
                 reached = float(np.mean([network.worst(threat).mean() for network in self.of(model, "entropic")]))
-                not_refuted = all(word in ("not refuted", "proved") for word in words)
-                word = "reproduced" if not_refuted else "not reproduced under our reading and search"
                 looks = self.yielding(model, threat)
-                seems = f"; so it seems only by {', '.join(looks)}" if looks and not not_refuted else ""
+                seems = f"; so it seems only by {', '.join(looks)}" if looks and "refuted" in words else ""
                 said.append(
-                    f"{model}, {threat}: {word}: {reached:.1%} stand where {reported:.2%} were reported "
+                    f"{model}, {threat}: {_reproduced(words)}: {reached:.1%} stand where {reported:.2%} were reported "
                     f"({', '.join(words)}){seems}."
                 )
         return "\n".join(said)
@@ -232,6 +230,15 @@ def table(outcome: Outcome) -> str:
             f"{model}, entropic - plain, {threat}: {100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points"
         )
     return "\n".join([*lines, "", outcome.verdict()])
+
+
+def _reproduced(words: Sequence[str]) -> str:
+    """The verdicts on all seeds as one: the worst of them."""
+    if "refuted" in words:
+        return "not reproduced under our reading and search"
+    if "not to be trusted" in words:
+        return "cannot be told, as alarms ring"
+    return "within the noise of what was reported" if "undecided" in words else "reproduced"
 
 
 def _first(network: Network) -> tuple[Seen, ...]:

@@ -32,6 +32,14 @@ def test_a_gain_says_for_how_many_seeds_it_lies_above_0() -> None:
     assert "above 0: 2 of 3" in printed.get()
 
 
+def test_the_title_says_how_many_images_there_were_where_they_are_fewer_than_asked_for() -> None:
+    rivals = ("plain", "entropic")
+    networks = tuple(Network(rival, 0, 1.0, np.ones(50, bool), (np.ones(50, bool),), ((),)) for rival in rivals)
+    ways_of = {rival: [Way(rival, CrossEntropy(), "mlp")] for rival in rivals}
+    contest = Contest("digits", (), ways_of, (L2(0.5),), epochs=1, images=1000)
+    assert str(contest_table(Result(contest, {}, (), networks)).title).startswith("50 test images")
+
+
 def test_five_seeds_fit_into_80_columns() -> None:
     clean = iter(range(20, 30))
     networks = tuple(

@@ -26,7 +26,7 @@ def contest_table(result: Result) -> Table:
     """One row a rival: means over seeds with each seed, the gain over the first rival, and the time of training."""
     contest = result.contest
     table = plain_table(
-        f"{contest.images} test images, mean over seeds (each)",
+        f"{len(result.networks[0].clean):,} test images, mean over seeds (each)",
         "Below a share: the gain over the first rival on the same images, with its 95 % interval, and "
         "for how many seeds the interval on their images lies above 0. "
         "Time: seconds of training.",

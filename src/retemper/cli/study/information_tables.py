@@ -41,7 +41,7 @@ def changes_table(found: Found, model: str) -> Table:
 def correlations_table(found: Found) -> Table:
     """One row a measure and place: its rank correlations with robust accuracy."""
     table = plain_table(
-        f"Spearman's rank correlation with robust accuracy, {len(found.networks)} networks",
+        "Spearman's rank correlation with robust accuracy over ways, means over seeds",
         f"Strongest first, by the mean over models. Of measures that have nothing to do with it one in twenty has "
         f"{found.by_chance():.2f} or more, in size, within a model.",
     )

@@ -32,7 +32,7 @@ def random_answers(subject: Subject) -> Alarm:
 
 
 def probabilities(subject: Subject) -> Alarm:
-    """All outputs of an image lie in [0, 1], and not all images agree on them."""
+    """All outputs of an image lie in [0, 1]."""
     with torch.no_grad():
         outputs = logits(subject.guide, subject.inputs)
     inside = ((outputs >= 0) & (outputs <= 1)).all(1)
