@@ -21,6 +21,15 @@ def test_what_is_below_one_is_named(numbers: tuple[int, int], name: str, number:
         at_least_one(steps=steps, restarts=restarts)
 
 
+@pytest.mark.parametrize("number", [1.5, 2.0, "3", None])
+def test_what_is_no_whole_number_is_named(number: Any) -> None:
+    at_least_one(epochs=np.int64(3))
+    with pytest.raises(
+        SettingError, match=re.escape(f"`epochs` to be a whole number of 1 or more, but got {number!r}.")
+    ):
+        at_least_one(epochs=number)
+
+
 def test_of_several_the_first_is_named() -> None:
     with pytest.raises(SettingError, match="`steps`"):
         at_least_one(steps=0, restarts=0)

@@ -4,8 +4,10 @@ from retemper.errors import SettingError
 
 
 def at_least_one(**numbers: int) -> None:
-    """Raise a SettingError for the first number below one."""
+    """Raise a SettingError for the first number that is not whole, or below one."""
     for name, number in numbers.items():
+        if not hasattr(number, "__index__"):
+            raise SettingError(f"Expected `{name}` to be a whole number of 1 or more, but got {number!r}.")
         if number < 1:
             raise SettingError(f"Expected `{name}` to be 1 or more, but got {number}.")
 

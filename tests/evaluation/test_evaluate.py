@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from retemper.data import Split
 from retemper.errors import ModelError, SettingError
 from retemper.evaluation import Evaluation, budget, evaluate, plan
+from retemper.evaluation.reference import autoattack
 from retemper.threats import L2, Linf, Threat
 
 BOTH = ("apgd-ce", "apgd-dlr")
@@ -188,3 +189,24 @@ def test_logits_may_be_of_another_type_than_inputs(dtype: torch.dtype) -> None:
     split = above(model)
     found = evaluate(model, split, [Linf(0.1)], attacks=plan(("pgd-ce", "apgd-ce", "square"), steps=5), progress=False)
     assert found.robustness[0].accuracy < 1
+
+
+class Viewing(nn.Module):
+    """As beginners are taught to flatten, which no channels-last layout bears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(1, 2, 3), nn.Linear(2 * 14 * 14, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.body(inputs).view(len(inputs), -1))
+
+
+def test_a_model_that_views_is_evaluated_on_images_of_any_size() -> None:
+    torch.manual_seed(0)
+    model, inputs = Viewing(), torch.rand(6, 1, 16, 16)
+    split = Split(inputs, model(inputs).argmax(1))
+    found = evaluate(model, split, Linf(0.5), attacks=plan(["pgd-ce"], steps=5), progress=False)
+    assert found.clean_accuracy == 1
+    assert found.at(Linf(0.5)).accuracy < 1
+    assert autoattack(model, split, Linf(0.5)).standing.sum() <= 6

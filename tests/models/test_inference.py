@@ -171,3 +171,17 @@ def test_accuracy_is_the_share_of_all_images_whatever_the_batches() -> None:
     inputs, labels = torch.eye(3), torch.tensor([0, 1, 0])
     assert accuracy(model, [(inputs, labels)]) == pytest.approx(2 / 3)
     assert accuracy(model, [(inputs[:1], labels[:1]), (inputs[1:], labels[1:])]) == pytest.approx(2 / 3)
+
+
+class Spoiling(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        inputs -= 0.3
+        return inputs
+
+
+def test_a_model_that_writes_into_its_inputs_spoils_no_data() -> None:
+    inputs = INPUTS.clone()
+    first, _ = predict(Spoiling(), [(inputs, torch.zeros(4))])
+    again, _ = predict(Spoiling(), [(inputs, torch.zeros(4))])
+    assert torch.equal(inputs, INPUTS)
+    assert torch.equal(first, again)

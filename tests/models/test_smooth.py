@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from retemper.errors import ModelError
 from retemper.models import NETWORKS, Network, create, load, save, smooth
 from retemper.models.silu import SiLU
-from retemper.models.smooth import RECTIFIERS
+from retemper.models.smooth import RECTIFIERS, smooth_unless_it_fails
 
 RECTIFIED = [name for name in NETWORKS if name != "lipschitz-cnn"]
 
@@ -120,3 +120,28 @@ def test_the_own_network_of_a_factory_is_loaded_as_it_was_saved(
             torch.testing.assert_close(again(inputs), model(inputs))
         if place == "rectified":
             smooth(model)
+
+
+def transformer() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, activation=nn.ReLU(), batch_first=True), nn.Linear(8, 3))
+
+
+def test_a_layer_with_a_fused_kernel_is_smooth_without_gradients_too() -> None:
+    model, inputs = transformer().eval(), torch.randn(4, 5, 8)
+    rectified = model(inputs)
+    assert smooth(model) == 1
+    with torch.no_grad():
+        fused = model(inputs)
+    torch.testing.assert_close(fused, model(inputs).detach())
+    assert not torch.allclose(fused, rectified)
+
+
+def test_a_layer_with_a_fused_kernel_has_it_again_where_the_block_fails() -> None:
+    model, inputs = transformer().eval(), torch.randn(4, 5, 8)
+    expected = model(inputs)
+    with pytest.raises(KeyError), smooth_unless_it_fails(model):
+        raise KeyError
+    assert model[0].activation_relu_or_gelu == 1
+    with torch.no_grad():
+        torch.testing.assert_close(model(inputs), expected)

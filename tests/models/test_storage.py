@@ -1,6 +1,6 @@
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -272,3 +272,13 @@ def test_a_disk_that_is_full_is_an_oserror(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space left on device"):
         save(nn.Linear(2, 2), tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrapper", [nn.DataParallel, lambda model: torch.compile(model, backend="eager")])
+def test_weights_of_a_wrapped_model_are_loaded_into_the_bare_one(
+    here: Path, wrapper: Callable[[nn.Module], nn.Module]
+) -> None:
+    model = nn.Linear(4, 3)
+    save(wrapper(model), here / "model.safetensors")
+    inputs = torch.rand(5, 4)
+    assert torch.equal(load(here / "model.safetensors", "own_networks:linear")(inputs), model(inputs))

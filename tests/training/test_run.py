@@ -2,15 +2,16 @@ import copy
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import nn
+from torch import Tensor, nn
 
-from retemper.data import Data
+from retemper.data import Data, Split
 from retemper.errors import DivergenceError, ModelError, SettingError
 from retemper.models import Network, create, load
 from retemper.models.hashing import weights_hash
@@ -223,3 +224,23 @@ def test_a_tracker_that_is_not_installed_is_refused(
     refused = pytest.raises(SettingError, match=r"installed trackers.*\['tensorboard'\]")
     with pytest.warns(UserWarning, match="no supported trackers"), refused:
         retrain(network, digits, CrossEntropy(), epochs=1, out=tmp_path, trackers=["tensorboard"], progress=False)
+
+
+class Viewing(nn.Module):
+    """As beginners are taught to flatten, which no channels-last layout bears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), nn.Linear(4 * 14 * 14, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.body(inputs).view(-1, 4 * 14 * 14))
+
+
+def test_a_model_that_views_is_trained_on_images_of_any_size(digits: Data) -> None:
+    def larger(split: Split) -> Split:
+        return Split(split.inputs.repeat_interleave(2, 2).repeat_interleave(2, 3), split.labels)
+
+    splits = {name: larger(digits.split(name)) for name in ("train", "validation", "test")}
+    training = retrain(Viewing(), replace(digits, **splits), CrossEntropy(), epochs=5, progress=False)
+    assert training.history[-1]["validation_accuracy"] > 0.5

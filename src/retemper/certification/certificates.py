@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from retemper.certification.bound import SLACK, in_float64, layers_of, product
 from retemper.certification.layers import runs_as
+from retemper.checks import is_a
 from retemper.data import Split
 from retemper.errors import ModelError
 from retemper.models.inference import check_finite, device_of
@@ -66,7 +67,9 @@ def certify(model: nn.Module, split: Split, *, batch_size: int = 256) -> Certifi
 
     Raises:
         ModelError: a layer that is not known, a label without a logit, or logits that are not finite.
+        SettingError: it is no split.
     """
+    is_a(Split, "take one of the data, such as data.test", split=split)
     layers = layers_of(in_float64(model))
     # A network that does not end in a linear layer is one of features that are its scores.
     last = layers[-1] if isinstance(layers[-1], nn.Linear) and runs_as(layers[-1], nn.Linear) else None

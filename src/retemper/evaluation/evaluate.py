@@ -27,7 +27,7 @@ from retemper.evaluation.search import Broken, grouped
 from retemper.models import logits
 from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.models.inference import device_of, evaluation_mode
-from retemper.models.layout import channels_last, channels_last_pays
+from retemper.models.layout import channels_last, runs_channels_last
 from retemper.models.parametrised import is_parametrised, materialised
 from retemper.objectives import Objective
 from retemper.progress import progress_line
@@ -149,7 +149,7 @@ def evaluate(
     # Weights made of others need be made only once, but for those that are drawn.
     judge = Judge(materialised(model) if draws == 1 and is_parametrised(model) else model, draws)
     norms = grouped(threats)
-    wide = channels_last_pays(inputs.shape[1:])
+    wide = runs_channels_last(judge.model, inputs[:2].clone())
     chunks = divided(inputs.contiguous(memory_format=torch.channels_last) if wide else inputs, labels, batch_size)
     mine = list(own(chunks, processes))
     total = steps(mine, threats, chosen, closest)

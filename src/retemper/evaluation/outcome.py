@@ -102,10 +102,13 @@ class Evaluation:
         for found in self.robustness:
             if found.threat == threat:
                 return found
-        raise KeyError(f"{threat} is none of {', '.join(str(found.threat) for found in self.robustness)}")
+        known = ", ".join(found.threat.in_full for found in self.robustness)
+        raise KeyError(f"{threat.in_full} is none of {known}")
 
     def verdict(self, claim: Claim | str) -> Verdict:
         """What the attacks say of a claim, such as "0.41@linf:8/255"; the alarms at its threat are heard.
+
+        A claim within other bounds than [0, 1] is no text: `Claim(0.41, Linf(8 / 255, bounds=(-1, 1)))`.
 
         Raises:
             SettingError: the claim cannot be read.

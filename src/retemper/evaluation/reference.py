@@ -19,7 +19,7 @@ from retemper.evaluation.official import Part
 from retemper.evaluation.passes import counting
 from retemper.models import predict
 from retemper.models.inference import device_of
-from retemper.models.layout import channels_last, channels_last_pays
+from retemper.models.layout import channels_last, runs_channels_last
 from retemper.threats import Threat
 
 
@@ -116,13 +116,14 @@ def autoattack(
     split = split.to(device_of(model))
     inputs, labels = split.batch(slice(None))
     threat.check_inputs(inputs)
-    outputs, _ = predict(model, [(inputs[:1].to(official.dtype_of(model)), labels[:1])])
+    shown = inputs[:2].to(official.dtype_of(model), copy=True)
+    outputs, _ = predict(model, [(shown, labels[:2])])
     classes = outputs.shape[1]
     chosen = version or ("standard" if classes >= official.TARGETED_FROM else "custom")
     _check_version(chosen, classes)
 
     started = time.perf_counter()
-    wide = channels_last(model, wanted=channels_last_pays(inputs.shape[1:]))
+    wide = channels_last(model, wanted=runs_channels_last(model, shown))
     with official.undisturbed(model), wide, counting(model) as passes:
         run = official.Run(package, model, passes, inputs, threat, chosen, classes, seed)
         try:

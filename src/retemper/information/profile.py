@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.activations import Layers, record
-from retemper.checks import is_seed
+from retemper.checks import is_a, is_seed
 from retemper.errors import DataError, SettingError
 from retemper.information.layer_profile import LayerProfile
 from retemper.information.resampling import weights
@@ -47,7 +47,7 @@ def profile(
 
     Raises:
         DataError: there is no image.
-        SettingError: `gram_images` or `replicates` is too small, or a seed outside [0, 2**32).
+        SettingError: `gram_images` or `replicates` is too small, a seed outside [0, 2**32), or no batches.
         LayerError: no layer fits, the model's nonlinearities cannot be seen from outside, or an output has not one
             row an image.
         ModelError: a logit is NaN or infinite.
@@ -58,12 +58,13 @@ def profile(
             f"more, but got {gram_images} and {replicates}."
         )
     is_seed(seed)
+    is_a(Iterable, "pass batches of a split, such as data.test.batches(256)", batches=batches)
     streams: dict[str, LayerStream] = {}
     device, images = device_of(model), 0
     with evaluation_mode(model), torch.no_grad(), record(model, layers) as activations:
         for inputs, _labels in batches:
             activations.clear()
-            check_finite(model, logits(model, inputs.to(device)))
+            check_finite(model, logits(model, inputs.to(device, copy=True)))
             drawn = weights(torch.arange(images, images + len(inputs)), replicates, seed)
             images += len(inputs)
             for name, output in activations.items():

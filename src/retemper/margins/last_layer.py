@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from retemper.checks import is_a
 from retemper.data import Split
 from retemper.errors import DataError, ModelError
 from retemper.margins.fit import fit_margin
@@ -30,7 +31,9 @@ def fit_last_layer(model: nn.Module, train: Split, *, tolerance: float = 1e-6, b
             others (`weight_norm`, an orthogonal layer), so that none can be set.
         DataError: a feature is not finite, or a class has no image.
         DivergenceError: as of `fit_margin`.
+        SettingError: `train` is no split.
     """
+    is_a(Split, "take one of the data, such as data.train", train=train)
     last = last_layer(model, train.take(2).batch(slice(None))[0])
     made = [name for name in ("weight", "bias") if name not in last._parameters]
     if made:

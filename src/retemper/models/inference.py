@@ -82,7 +82,8 @@ def predict(
     """
     device = device_of(model)
     with evaluation_mode(model), torch.no_grad():
-        parts = [(logits(model, inputs.to(device)), labels.to(device)) for inputs, labels in batches]
+        # A copy: a model may write into its inputs, and batches of a split are views of it.
+        parts = [(logits(model, inputs.to(device, copy=True)), labels.to(device)) for inputs, labels in batches]
     outputs, labels = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     check_finite(model, outputs)
     return outputs, labels

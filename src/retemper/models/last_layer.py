@@ -28,7 +28,7 @@ def last_layer(model: nn.Module, inputs: Float[Tensor, "images *shape"]) -> nn.L
     ]
     try:
         with evaluation_mode(model), torch.no_grad():
-            returned = logits(model, inputs.to(device_of(model)))
+            returned = logits(model, inputs.to(device_of(model), copy=True))
     finally:
         for handle in handles:
             handle.remove()
@@ -52,7 +52,7 @@ def features_of(
     try:
         with evaluation_mode(model), torch.no_grad():
             for inputs, numbers in batches:
-                logits(model, inputs.to(device))
+                logits(model, inputs.to(device, copy=True))
                 labels.append(numbers.to(device))
     finally:
         handle.remove()

@@ -41,6 +41,9 @@ def smooth(model: nn.Module) -> int:
     swapped = {module: SiLU().train(module.training) for module in places.values()}
     for name, module in places.items():
         model.set_submodule(name, swapped[module])
+    for layer in fused(model):
+        if isinstance(layer.activation, SiLU):
+            layer.activation_relu_or_gelu = 0
     for network in model.modules():
         if isinstance(network, Network):
             network.spec = replace(network.spec, activation="silu")
@@ -56,12 +59,15 @@ def smooth_unless_it_fails(model: nn.Module) -> Iterator[None]:
     """
     places = rectifiers(model)
     specs = {network: network.spec for network in model.modules() if isinstance(network, Network)}
+    kernels = {layer: layer.activation_relu_or_gelu for layer in fused(model)}
     smooth(model)
     try:
         yield
     except BaseException:
         for name, module in places.items():
             model.set_submodule(name, module)
+        for layer, kernel in kernels.items():
+            layer.activation_relu_or_gelu = kernel
         for network, spec in specs.items():
             network.spec = spec
         raise
@@ -71,6 +77,11 @@ def rectifiers(model: nn.Module) -> dict[str, nn.Module]:
     """What `smooth` would swap, by name; a module in several places is there several times."""
     modules = model.named_modules(remove_duplicate=False)
     return {name: module for name, module in modules if name and type(module) in RECTIFIERS}
+
+
+def fused(model: nn.Module) -> list[nn.TransformerEncoderLayer]:
+    """Layers that chose a fused kernel, activation and all, when they were built; 0 says that there is none."""
+    return [module for module in model.modules() if isinstance(module, nn.TransformerEncoderLayer)]
 
 
 def is_smooth(model: nn.Module) -> bool:

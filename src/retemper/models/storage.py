@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from retemper.errors import ModelError
 from retemper.files import replacing
 from retemper.models.networks import Network, create
 from retemper.models.smooth import is_smooth, rectifiers, smooth
+
+_WRAPPERS = ("_orig_mod.", "module.")  # of torch.compile, and of DataParallel and DistributedDataParallel
 
 
 def save(model: nn.Module, path: Path | str, *, facts: Mapping[str, Any] | None = None) -> None:
@@ -99,10 +101,20 @@ def load(path: Path | str, factory: str | None = None) -> nn.Module:
     if any(weights[name].dtype == torch.float64 for name, _ in model.named_parameters() if name in weights):
         model.double()  # loading copies into the network's own type; a buffer in float64 speaks for itself alone
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(_unwrapped(weights, model))
     except RuntimeError as error:
         raise ModelError(f"The weights in {path} do not fit {type(model).__name__}: {error}") from None
     return model.eval()
+
+
+def _unwrapped(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Without the prefix that a wrapper had put before every name, if the model has none."""
+    for prefix in _WRAPPERS:
+        if all(name.startswith(prefix) for name in weights) and not any(
+            name.startswith(prefix) for name in model.state_dict()
+        ):
+            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights
 
 
 def read_facts(path: Path | str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from retemper.activations import RUN, Layers, record
+from retemper.checks import is_a
 from retemper.errors import LayerError, SettingError
 from retemper.information import MEASURES
 from retemper.models import evaluation_mode, logits
@@ -67,11 +68,12 @@ class Mimic(Term):
         """
         if measure not in MEASURES:
             raise SettingError(f"Expected `measure` to be one of {', '.join(MEASURES)}, but got {measure!r}.")
+        is_a(Iterable, "pass batches of a split, such as data.train.batches(128)", batches=batches)
         device, found, images = device_of(model), dict[str, float](), 0
         with evaluation_mode(model), torch.no_grad(), record(model, layers) as activations:
             for inputs, _labels in batches:
                 activations.clear()
-                logits(model, inputs.to(device))
+                logits(model, inputs.to(device, copy=True))
                 for layer, output in activations.items():
                     entropy = float(MEASURES[measure].entropy(output))
                     found[layer] = found.get(layer, 0.0) + len(inputs) * entropy

@@ -9,7 +9,6 @@ from accelerate import Accelerator
 from torch import nn
 
 from retemper.data import AUGMENTATIONS, Split
-from retemper.models.layout import channels_last_pays
 from retemper.objectives import Objective
 from retemper.objectives.draws import as_they_were
 from retemper.objectives.second_pass import BATCH_NORMALISATIONS, INSTANCE_NORMALISATIONS
@@ -34,13 +33,15 @@ def train_epoch(
     *,
     epoch: int,
     precision: str,
+    wide: bool,
     kept: str,
     after_step: Callable[[int], None],
 ) -> dict[str, float]:
     """Go once over the data; the mean of every term of the loss, the last learning rate and the seconds.
 
     All randomness, torch's global generator included, starts anew from (seed, epoch), so that a resumed
-    run draws what an uninterrupted one does; the caller's global generator is left as it was.
+    run draws what an uninterrupted one does; the caller's global generator is left as it was. Inputs are in
+    the channels-last layout where they are `wide`.
 
     Raises:
         DivergenceError: a term of the loss is NaN or infinite.
@@ -48,7 +49,6 @@ def train_epoch(
     device = accelerator.device
     steps = steps_per_epoch(len(train), settings.batch_size)
     augment = AUGMENTATIONS[settings.augmentation]
-    channels_last = channels_last_pays(train.inputs.shape[1:])
     ledger = Ledger(device, epoch + 1, kept)
     # Every process draws the same order and takes its own part of each batch.
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_seed(settings.seed, epoch)))
@@ -64,7 +64,7 @@ def train_epoch(
             inputs, labels = train.batch(mine)
             inputs, labels = inputs.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             inputs = augment(inputs, generator)
-            if channels_last:
+            if wide:
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
             done = (epoch * steps + step) / (settings.epochs * steps)
             rate = settings.rate * SCHEDULES[settings.schedule](done)

@@ -14,7 +14,7 @@ from retemper.data import Data
 from retemper.errors import DivergenceError, NotFiniteError, SettingError
 from retemper.models import accuracy
 from retemper.models.hashing import architecture_hash, weights_hash
-from retemper.models.layout import channels_last, channels_last_pays
+from retemper.models.layout import channels_last, runs_channels_last
 from retemper.models.storage import check_savable
 from retemper.objectives import Objective
 from retemper.process_group import join, share_buffers
@@ -83,7 +83,8 @@ def train(
         checkpoints.begin()
         forget_end(folder)
 
-    with _as_it_was(model), channels_last(model, wanted=channels_last_pays(data.shape)):
+    wide = runs_channels_last(model, data.train.take(2).inputs.to(accelerator.device, copy=True))
+    with _as_it_was(model), channels_last(model, wanted=wide):
         optimiser = optimisers.build(model, chosen.optimiser, chosen.rate, chosen.weight_decay)
         prepared, optimiser = accelerator.prepare(model, optimiser)
         history = checkpoints.restore(accelerator) if checkpoints is not None else []
@@ -106,6 +107,7 @@ def train(
                     chosen,
                     epoch=epoch,
                     precision=precision,
+                    wide=wide,
                     kept=kept,
                     after_step=after_step,
                 )
