@@ -23,12 +23,15 @@ def launched() -> bool:
 def join() -> PartialState:
     """Join the others, on accelerators where there are any; alone, this process is all there is.
 
+    Apple's MPS is none: it has no float64, which distances, projections and the sums over pairs need.
+
     A group that was begun here is left when the interpreter ends: threads of gloo's may need it while it goes, and
     abort the process after all its work (pytorch/pytorch#190489), here in one run of six.
     """
     begun_before = dist.is_available() and dist.is_initialized()
     # Told of no accelerator, Accelerate takes a launcher's processes for ones that have nothing to do with each other.
-    state = PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
+    cpu = not torch.accelerator.is_available() or torch.backends.mps.is_available()
+    state = PartialState(cpu=cpu, timeout=PATIENCE)
     if not begun_before and state.num_processes > 1:
         atexit.register(state.destroy_process_group)
     return state

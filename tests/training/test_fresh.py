@@ -34,3 +34,8 @@ def test_a_users_own_network_is_built_as_it_is(digits: Data) -> None:
         fresh("torch.nn:Flatten", digits, activation="silu")
     with pytest.raises(ModelError, match="nonesuch"):
         fresh("nonesuch:network", digits)
+
+
+def test_no_generator_of_an_accelerator_is_touched(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _seed: pytest.fail("seeded every GPU"))
+    fresh("mlp", digits, seed=3)

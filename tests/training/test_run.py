@@ -244,3 +244,10 @@ def test_a_model_that_views_is_trained_on_images_of_any_size(digits: Data) -> No
     splits = {name: larger(digits.split(name)) for name in ("train", "validation", "test")}
     training = retrain(Viewing(), replace(digits, **splits), CrossEntropy(), epochs=5, progress=False)
     assert training.history[-1]["validation_accuracy"] > 0.5
+
+
+def test_no_generator_of_another_device_is_touched(
+    network: Network, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _seed: pytest.fail("seeded every GPU"))
+    retrain(network, digits, CrossEntropy(), epochs=1, progress=False)

@@ -74,11 +74,12 @@ def _run(model: nn.Module, climb: Climb, loss: LossFunction, steps: int, found: 
     for step in range(steps):
         rise = ascend(model, climb.points, climb.labels, loss, extra)
         stay = found.record(climb.places, climb.points, rise.loss, rise.fallen)
-        if not stay.any():
+        rows = stay.nonzero()[:, 0]
+        if len(rows) == 0:
             return
         climb.see(rise)
-        if not stay.all():
-            climb.keep(stay)
+        if len(rows) < len(stay):
+            climb.keep(rows)
         if step in due:
             climb.reconsider(step)
         climb.move(momentum=step > 0)

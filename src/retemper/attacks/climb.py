@@ -1,7 +1,7 @@
 """The climb of Auto-PGD: where each image is, its best point, and whether its step size still pays."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from retemper.attacks.ascent import Ascent
@@ -65,7 +65,7 @@ class Climb:
         self.best = torch.where(per_image(higher, self.points), self.points, self.best)
         self.best_gradient = torch.where(per_image(higher, self.points), rise.gradient, self.best_gradient)
 
-    def keep(self, stay: Bool[Tensor, " rows"]) -> None:
+    def keep(self, stay: Int[Tensor, " kept"]) -> None:
         """Drop the other rows."""
         for name, value in vars(self).items():
             if isinstance(value, Tensor):

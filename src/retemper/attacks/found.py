@@ -33,7 +33,7 @@ class Found:
             fallen: whether the point is adversarial.
         """
         losses = losses.to(self.losses.dtype)  # of a model whose logits have another type than its inputs
-        better = fallen | (losses > self.losses[places])
+        better = (fallen | (losses > self.losses[places])).nonzero()[:, 0]  # an accelerator waits here, and no more
         self.points[places[better]] = points[better]
         self.losses[places[better]] = losses[better]
         self.fallen[places] = fallen

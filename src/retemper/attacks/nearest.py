@@ -44,7 +44,7 @@ class Nearest:
         """
         originals = self.inputs[places]
         distances = self.threat.distance(points, originals)
-        closer = fallen & (distances < self.distances[places])
+        closer = (fallen & (distances < self.distances[places])).nonzero()[:, 0]
         self.points[places[closer]] = points[closer]
         self.distances[places[closer]] = distances[closer]
         last = distances == 0

@@ -70,7 +70,8 @@ def pgd(
             for _ in range(steps):
                 rise = ascend(model, points, labels[places], climbed)
                 stay = found.record(places, points, rise.loss, rise.fallen)
-                places, points, gradient = places[stay], points[stay], rise.gradient[stay]
+                rows = stay.nonzero()[:, 0]
+                places, points, gradient = places[rows], points[rows], rise.gradient[rows]
                 if len(places) == 0:
                     break
                 points = threat.project(points + length * threat.steepest(gradient), inputs[places])

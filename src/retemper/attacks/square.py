@@ -82,8 +82,9 @@ def square(
                 higher = losses > highest
                 highest = torch.where(higher, losses, highest)
                 best = torch.where(per_image(higher, best), points, best)
-                if not stay.all():
-                    places, best, highest, draws = places[stay], best[stay], highest[stay], draws[stay]
+                rows = stay.nonzero()[:, 0]
+                if len(rows) < len(stay):
+                    places, best, highest, draws = places[rows], best[rows], highest[rows], draws[rows]
                     if len(places) == 0:
                         break
         return found.points

@@ -132,7 +132,7 @@ def _run(model: nn.Module, climb: Climb, steps: int, loss: TargetedLoss, reached
             first = torch.full((len(reached),), len(climb.places), device=reached.device)
             first = first.scatter_reduce(0, images, rows, "amin")
             reached[fallen] = climb.points[first[fallen]]
-            climb.keep(~fallen[climb.places])
+            climb.keep((~fallen[climb.places]).nonzero()[:, 0])
             if len(climb.places) == 0:
                 return
 

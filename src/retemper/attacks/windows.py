@@ -5,6 +5,7 @@ of features in one of them, a square in two.
 """
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +93,7 @@ def reweigh(
     return threat.project(inputs + threat.radius * threat.steepest(changed), inputs)
 
 
+@lru_cache
 def two_sided(side: int, rank: int) -> Float[Tensor, "orientations *sides"]:
     """The pattern of length one that rises on one half of a cube and falls on the other, along each axis (eq. 2)."""
     cube = [side] * rank

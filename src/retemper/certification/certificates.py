@@ -15,6 +15,7 @@ from retemper.certification.layers import runs_as
 from retemper.checks import is_a
 from retemper.data import Split
 from retemper.errors import ModelError
+from retemper.models.float32 import exact_float32
 from retemper.models.inference import check_finite, device_of
 
 # How many roundings of the network's own type its scores may be off, relative to the features times the last weights.
@@ -52,13 +53,14 @@ class Certificates:
         }
 
 
+@exact_float32()
 def certify(model: nn.Module, split: Split, *, batch_size: int = 256) -> Certificates:
     """Certify every image of a split: the smallest of (z_y - z_k) / (||w_y - w_k|| L) over the other classes k.
 
     L bounds the Lipschitz constant of the features that the last, linear layer reads (Hein & Andriushchenko 2017,
     1705.08475; Tsuzuku et al. 2018, 1802.04034); for a single score s that is |s| / (||w|| L). All is computed in
     float64 on the weights that the model holds. The network itself may run in float32: `ROUNDINGS` of its own type
-    are taken off the differences of scores.
+    are taken off the differences of scores. That is too little for a network that runs in TF32 or in half precision.
 
     Args:
         model: `nn.Sequential`, of layers that are known (`lipschitz_bound`); it stays as it is.

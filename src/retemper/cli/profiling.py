@@ -14,6 +14,7 @@ from retemper.errors import SettingError
 from retemper.files import write_json, write_text
 from retemper.information import LayerDifference, LayerProfile, changes, difference, profile
 from retemper.models import load as load_model
+from retemper.process_group import join
 from retemper.report.profile_plot import profile_figure
 from retemper.report.svg import to_svg
 from retemper.training import check_fit
@@ -51,7 +52,7 @@ def run(asked: Asked) -> Found:
     shown = data.test.take(asked.images)
     networks = {}
     for name, weights in zip(_names(asked.weights), asked.weights, strict=True):
-        network = load_model(weights, asked.factory)
+        network = load_model(weights, asked.factory).to(join().device)
         check_fit(network, data)
         networks[name] = profile(network, shown.batches(256), asked.layers)
     return Found(asked, data, networks, difference(*networks.values()) if len(networks) == 2 else [])

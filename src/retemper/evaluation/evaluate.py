@@ -25,6 +25,7 @@ from retemper.evaluation.processes import Processes
 from retemper.evaluation.randomised import DRAWS, is_random
 from retemper.evaluation.search import Broken, grouped
 from retemper.models import logits
+from retemper.models.float32 import exact_float32
 from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.models.inference import device_of, evaluation_mode
 from retemper.models.layout import channels_last, runs_channels_last
@@ -39,6 +40,7 @@ ALARMS = 2  # how they are sounded: an evaluation that was kept under another nu
 
 # Attacks and alarms build graphs, for which nothing may have been made under inference_mode.
 @torch.inference_mode(False)
+@exact_float32()
 def evaluate(
     model: nn.Module,
     split: Split,
@@ -112,11 +114,17 @@ def evaluate(
     if processes.device is not None:
         model.to(processes.device)
     was_training = any(module.training for module in model.modules())
-    split = split.to(device_of(model))
+    device = device_of(model)
+    if device.type == "mps":
+        raise ModelError(
+            "Expected a model on a device with float64, which distances are taken in, but got one on Apple's MPS; move "
+            'it with model.to("cpu").'
+        )
+    # Bytes become floats on the CPU, as in training: other devices may round otherwise.
     inputs, labels = split.batch(slice(None))
     # A copy, which no model that writes into its inputs spoils, and through which gradients go also where the images
     # were made under inference_mode.
-    inputs, labels = inputs.to(_dtype(model), copy=True), labels.clone()
+    inputs, labels = inputs.to(device, _dtype(model), copy=True), labels.to(device, copy=True)
     for threat in threats:
         threat.check_inputs(inputs)
     classes = _classes(model, inputs, labels)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from retemper.models import evaluation_mode, logits
 from retemper.noise import Noise
-from retemper.objectives.draws import as_they_were
+from retemper.objectives.draws import as_they_were, begin_anew
 
 DRAWS = 25  # odd, so that two classes alone never tie
 # Of the span of an image's logits: far above what rounding in another order does, far below what moves an answer.
@@ -27,13 +27,9 @@ RANDOM = 1e-3
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Run the block with the global generators of torch, NumPy and Python seeded; put all back afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # what models draw from is the global one
-    accelerator = None if device.type == "cpu" else torch.get_device_module(device)
     with as_they_were(device):
         try:
-            torch.default_generator.manual_seed(seed)
-            if accelerator:
-                with accelerator.device(device):
-                    accelerator.manual_seed(seed)
+            begin_anew(device, seed)
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002
             yield

@@ -18,6 +18,7 @@ from retemper.evaluation.intervals import Interval, wilson
 from retemper.evaluation.official import Part
 from retemper.evaluation.passes import counting
 from retemper.models import predict
+from retemper.models.float32 import exact_float32
 from retemper.models.inference import device_of
 from retemper.models.layout import channels_last, runs_channels_last
 from retemper.threats import Threat
@@ -77,6 +78,7 @@ class Reference:
         }
 
 
+@exact_float32()
 def autoattack(
     model: nn.Module,
     split: Split,
@@ -113,8 +115,8 @@ def autoattack(
         raise SettingError(
             f"The official AutoAttack knows inputs in [0, 1] alone, but the threat's bounds are {threat.bounds}."
         )
-    split = split.to(device_of(model))
-    inputs, labels = split.batch(slice(None))
+    device = device_of(model)
+    inputs, labels = (part.to(device) for part in split.batch(slice(None)))
     threat.check_inputs(inputs)
     shown = inputs[:2].to(official.dtype_of(model), copy=True)
     outputs, _ = predict(model, [(shown, labels[:2])])

@@ -13,6 +13,7 @@ from retemper.evaluation.claim import Claim
 from retemper.evaluation.intervals import Interval, wilson
 from retemper.evaluation.randomised import DRAWS, is_random, majority, seeded
 from retemper.models import predict
+from retemper.models.float32 import exact_float32
 from retemper.models.hashing import weights_hash
 from retemper.models.inference import device_of
 from retemper.threats import per_image
@@ -80,6 +81,7 @@ class Verification:
         }
 
 
+@exact_float32()
 def verify(
     bundle: Bundle, model: nn.Module, split: Split | None = None, *, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Verification:

@@ -31,7 +31,7 @@ def cayley(raw: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch r
     upper, lower = raw[..., :columns, :], raw[..., columns:, :]
     generator = upper - upper.mT + lower.mT @ lower
     identity = torch.eye(columns, dtype=raw.dtype, device=raw.device)
-    inverse = torch.linalg.inv(identity + generator)
+    inverse = torch.linalg.inv_ex(identity + generator).inverse  # which always exists: nothing to wait for
     return torch.cat([inverse @ (identity - generator), -2 * lower @ inverse], dim=-2)
 
 

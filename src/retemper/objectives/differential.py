@@ -18,6 +18,8 @@ from retemper.objectives.pairs import pair_loss
 
 # Looking at so many pairs of images takes about as long as one call of `pair_loss` (one thread of a Xeon with AMX).
 PAIRS_OF_IMAGES_PER_CALL = 2**14
+# Elsewhere than on the CPU calls are what costs, and pairs next to nothing, up to some hundred megabytes of them.
+MOST_PAIRS_OF_IMAGES = 2**24
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,10 @@ class Differential(Term):
         # The mode tells too, since an input gradient has gradients on even in a validation loop.
         if torch.is_grad_enabled() and forward.model.training:
             logits, labels = gathered(logits, labels)
-        pairs_of_classes = logits.shape[1] * (logits.shape[1] - 1) // 2
-        if len(labels) ** 2 > PAIRS_OF_IMAGES_PER_CALL * pairs_of_classes:
-            return _by_classes(logits, labels)
-        return _by_images(logits, labels)
+        few = MOST_PAIRS_OF_IMAGES
+        if logits.device.type == "cpu":
+            few = PAIRS_OF_IMAGES_PER_CALL * (logits.shape[1] * (logits.shape[1] - 1) // 2)
+        return (_by_images if len(labels) ** 2 <= few else _by_classes)(logits, labels)
 
     def check(self, model: nn.Module, train: Split) -> None:
         """Make sure that there is a last layer whose biases can be set.

@@ -32,6 +32,15 @@ def as_they_were(device: torch.device) -> Iterator[None]:
         _put_back(device, states)
 
 
+def begin_anew(device: torch.device, seed: int) -> None:
+    """Seed the global generators on the CPU and on the device, and those of no other device."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        accelerator = torch.get_device_module(device)
+        with accelerator.device(device):
+            accelerator.manual_seed(seed)
+
+
 def _states(device: torch.device) -> list[Tensor]:
     if device.type == "cpu":
         return [torch.get_rng_state()]

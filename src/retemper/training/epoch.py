@@ -10,7 +10,7 @@ from torch import nn
 
 from retemper.data import AUGMENTATIONS, Split
 from retemper.objectives import Objective
-from retemper.objectives.draws import as_they_were
+from retemper.objectives.draws import as_they_were, begin_anew
 from retemper.objectives.second_pass import BATCH_NORMALISATIONS, INSTANCE_NORMALISATIONS
 from retemper.training.ledger import Ledger
 from retemper.training.optimisers import SCHEDULES
@@ -57,7 +57,7 @@ def train_epoch(
     started = time.perf_counter()
     rate = settings.rate
     with as_they_were(device):
-        torch.manual_seed(own_seed)
+        begin_anew(device, own_seed)
         _to_training_mode(model)
         for step, index in enumerate(order.tensor_split(steps)):
             mine = index.tensor_split(accelerator.num_processes)[accelerator.process_index]

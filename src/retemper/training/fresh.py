@@ -29,7 +29,7 @@ def fresh(model: str, data: Data, *, activation: str = "relu", seed: int = 0) ->
             f"{activation!r}; leave it out, or let the factory take it."
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # of the CPU alone: a seed for all would stay with accelerators
         if ":" in model:
             return from_factory(model)
         mean, std = data.mean_and_std()
