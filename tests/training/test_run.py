@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate import Accelerator, DistributedType, PartialState
+from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
 from retemper.data import Data, Split
@@ -170,8 +170,10 @@ def test_a_model_without_anything_to_train_is_refused(network: Network, digits: 
 @pytest.fixture
 def _fresh_accelerate() -> Iterator[None]:
     AcceleratorState._reset_state()
+    GradientState._reset_state()
     yield
     AcceleratorState._reset_state()
+    GradientState._reset_state()
 
 
 @pytest.mark.usefixtures("_fresh_accelerate")
@@ -194,6 +196,52 @@ def test_an_accelerator_of_somebody_elses_that_patches_models_is_refused(network
     Accelerator(mixed_precision="bf16")
     with pytest.raises(SettingError, match="'bf16' was made in this process before"):
         retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
+
+
+@pytest.mark.usefixtures("_fresh_accelerate")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_callers_accumulation_neither_stops_the_training_nor_is_ended_by_it(
+    network: Network, digits: Data, fails: bool
+) -> None:
+    usual = copy.deepcopy(network)
+    retrain(usual, digits, CrossEntropy(), epochs=1, progress=False)
+    theirs = Accelerator(gradient_accumulation_steps=4)
+    with theirs.accumulate(nn.Linear(2, 2)):
+        pass
+    assert not theirs.sync_gradients
+    if fails:
+        with pytest.raises(DivergenceError):
+            retrain(network, digits, CrossEntropy(), **LAST_STEP)
+    else:
+        retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
+        assert weights_hash(network) == weights_hash(usual)
+    assert (theirs.gradient_accumulation_steps, theirs.sync_gradients) == (4, False)
+    assert theirs.mixed_precision == "no"
+
+
+@pytest.mark.usefixtures("_fresh_accelerate")
+def test_after_a_training_a_caller_may_choose_the_precision_of_an_accelerator(network: Network, digits: Data) -> None:
+    retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
+    assert Accelerator(mixed_precision="bf16").mixed_precision == "bf16"
+
+
+@pytest.mark.usefixtures("_fresh_accelerate")
+def test_what_a_training_says_of_the_processes_does_not_reach_the_next(
+    network: Network, digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sharding that Accelerate finds noted already is one that it does not set up again."""
+    kinds: list[DistributedType] = []
+
+    def noting(*_arguments: object, **_options: object) -> None:
+        kinds.append(PartialState().distributed_type)
+        PartialState().distributed_type = DistributedType.FSDP
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "train_epoch", noting)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
+    assert kinds == [DistributedType.NO] * 2
 
 
 def test_begun_anew_and_killed_before_its_first_checkpoint_a_run_can_be_gone_on_with(

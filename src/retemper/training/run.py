@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState
 from torch import nn
 
 from retemper.data import Data
@@ -38,8 +38,30 @@ from retemper.training.stopping import BestWeights, Stopping, best_epoch
 EVALUATION_BATCH = 512
 
 
+@contextmanager
+def _accelerate_as_it_was() -> Iterator[None]:
+    """Begin with no accumulation of gradients, and leave what Accelerate keeps for the whole process as it was.
+
+    A caller's accumulation that has not ended would keep our optimiser from every step, and a state that we left behind
+    would keep the caller's next `Accelerator` from another precision.
+    """
+    processes = join()
+    kind = processes.distributed_type
+    theirs, had_one = dict(GradientState._shared_state), bool(AcceleratorState._shared_state)
+    GradientState._reset_state()
+    try:
+        yield
+    finally:
+        GradientState._reset_state()
+        GradientState._shared_state.update(theirs)
+        if not had_one:
+            AcceleratorState._reset_state()
+            processes.distributed_type = kind  # where it shards (FSDP), it has noted that here, too
+
+
 # A caller's own no_grad or inference_mode says nothing of a training: this ends either.
 @torch.inference_mode(False)
+@_accelerate_as_it_was()
 def train(
     model: nn.Module,
     data: Data,
@@ -153,7 +175,6 @@ def _diverged(epoch: int, kept: str) -> Iterator[None]:
 def _accelerator(trackers: Sequence[str], folder: Path | None) -> Accelerator:
     if trackers and folder is None:
         raise SettingError(f"The trackers {list(trackers)} need a folder to write to: pass `out`.")
-    join()
     if AcceleratorState._shared_state and (theirs := AcceleratorState().mixed_precision) != "no":
         raise SettingError(
             f"Expected no mixed precision of Accelerate's, which would patch the model, but an Accelerator with "
