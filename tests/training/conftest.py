@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from retemper.data import Data, load
 from retemper.models import Network, create
@@ -19,6 +20,29 @@ def digits() -> Data:
 def network(digits: Data) -> Network:
     torch.manual_seed(0)
     return create("mlp", shape=digits.shape, classes=10)
+
+
+class Centring(nn.Module):
+    """It takes a running mean from its inputs, which it keeps in a buffer that is not saved."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.register_buffer("mean", torch.zeros(64), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.flatten(1)
+        if self.training:
+            self.mean.mul_(0.9).add_(0.1 * inputs.detach().mean(0))
+        return self.layer(inputs - self.mean)
+
+
+@pytest.fixture
+def centring() -> Centring:
+    torch.manual_seed(0)
+    return Centring()
 
 
 class KilledError(Exception):

@@ -85,6 +85,17 @@ def test_the_first_weight_that_holds_is_kept_each_from_the_same_start(
 
 
 @pytest.mark.usefixtures("_ruin")
+def test_buffers_that_are_not_saved_are_those_of_the_weight_that_is_kept(centring: nn.Module, digits: Data) -> None:
+    retrain(centring, digits, CrossEntropy(), epochs=20, batch_size=64, learning_rate=0.01, progress=False)
+    by_hand, settings = copy.deepcopy(centring), {**SETTINGS, "learning_rate": 0.1}
+    training = retrain(centring, digits, give_up=0.2, **settings)
+    retrain(by_hand, digits, ruinous(Linf(0.1), 0.25), **settings)
+    assert training.identity["objective"] == repr(ruinous(Linf(0.1), 0.25))
+    assert weights_hash(centring) == weights_hash(by_hand)
+    assert clean(centring, digits) == training.chosen["validation_accuracy"]
+
+
+@pytest.mark.usefixtures("_ruin")
 def test_where_none_holds_the_model_is_as_it_was_and_the_error_has_the_figures(
     trained: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,29 @@ def test_what_cannot_be_settled_is_refused_before_training(digits: Data, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_with_out_ends_where_it_changes_what_no_file_keeps(
+    centring: nn.Module, digits: Data, tmp_path: Path
+) -> None:
+    settings = {"epochs": 1, "batch_size": 400, "out": tmp_path, "progress": False}
+    with pytest.raises(ModelError, match=r"changed mean of Centring.*persistent=True, or train without `out`"):
+        retrain(centring, digits, CrossEntropy(), **settings)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    centring.register_buffer("mean", centring.get_buffer("mean"), persistent=True)
+    start = copy.deepcopy(centring)
+    training = retrain(centring, digits, CrossEntropy(), **settings)
+    again = copy.deepcopy(start)
+    assert retrain(again, digits, CrossEntropy(), **settings).history == training.history
+    assert weights_hash(again) == weights_hash(centring)
+
+
+def test_buffers_that_are_not_saved_may_be_written_beside_where_training_leaves_them_alone(
+    network: Network, digits: Data, tmp_path: Path
+) -> None:
+    network.register_buffer("positions", torch.arange(3.0), persistent=False)
+    retrain(network, digits, CrossEntropy(), epochs=1, batch_size=400, out=tmp_path, progress=False)
+    assert (tmp_path / "model.safetensors").is_file()
+
+
 def test_a_model_without_anything_to_train_is_refused(network: Network, digits: Data) -> None:
     with pytest.raises(ModelError, match="none requires a gradient"):
         retrain(network.requires_grad_(False), digits, CrossEntropy(), epochs=1, progress=False)

@@ -48,6 +48,12 @@ def test_it_ends_after_the_patience_with_the_weights_of_the_best_epoch(
     assert len(set(seen)) == epochs
 
 
+def test_the_best_epoch_has_its_own_buffers_also_those_that_are_not_saved(centring: nn.Module, digits: Data) -> None:
+    seen: list[str] = []
+    retrain(centring, digits, CrossEntropy(), epochs=2, stopping=Stopping(noting([0.2, 0.1], seen)), progress=False)
+    assert weights_hash(centring) == seen[0]
+
+
 def test_without_it_the_last_epoch_is_the_chosen_one(network: Network, digits: Data) -> None:
     training = retrain(network, digits, CrossEntropy(), epochs=2, progress=False)
     assert training.chosen is training.history[-1]

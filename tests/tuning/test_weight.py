@@ -78,6 +78,31 @@ def test_a_model_that_only_loses_is_left_as_it_was(trained: nn.Module, data: Dat
         assert torch.equal(ours, theirs)
 
 
+class Counting(nn.Module):
+    """A network that counts the batches that it was trained on, in a buffer that is not saved."""
+
+    batches: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("batches", torch.zeros(()), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.batches += self.training
+        return self.network(inputs)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_buffers_that_are_not_saved_are_those_of_the_chosen_weight(trained: nn.Module, data: Data, sign: int) -> None:
+    model = Counting(copy.deepcopy(trained))
+    tuned = run(
+        model, data, lambda size: sign * penalised(size), tries=3, first=0.1, give_up=0.05, batch_size=1000, epochs=3
+    )
+    assert (tuned.weight > 0) == (sign > 0)
+    assert model.batches == (3 if sign > 0 else 0)
+
+
 class Explodes(CrossEntropy):
     def value(self, forward: ForwardPass) -> Tensor:
         return super().value(forward) * float("nan")

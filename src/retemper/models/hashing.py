@@ -6,6 +6,8 @@ import re
 import torch
 from torch import Tensor, nn
 
+from retemper.models.state import unsaved_buffers
+
 
 def weights_hash(model: nn.Module) -> str:
     """Hash the names and values of all weights and buffers, those among them that are not saved.
@@ -14,9 +16,7 @@ def weights_hash(model: nn.Module) -> str:
         16 hexadecimal digits.
     """
     digest = hashlib.blake2b(digest_size=8)
-    saved = model.state_dict()
-    unsaved = {name: buffer for name, buffer in model.named_buffers() if name not in saved}
-    for name, value in {**saved, **unsaved}.items():
+    for name, value in {**model.state_dict(), **unsaved_buffers(model)}.items():
         digest.update(name.encode())
         if isinstance(value, Tensor):
             # As bytes, since NumPy does not know all types.

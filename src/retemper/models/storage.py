@@ -16,6 +16,7 @@ from retemper.errors import ModelError
 from retemper.files import replacing
 from retemper.models.networks import Network, create
 from retemper.models.smooth import is_smooth, rectifiers, smooth
+from retemper.models.state import UnsavedBuffers
 
 _WRAPPERS = ("_orig_mod.", "module.")  # of torch.compile, and of DataParallel and DistributedDataParallel
 
@@ -64,6 +65,16 @@ def check_savable(model: nn.Module) -> None:
         raise ModelError(
             f"Expected a state_dict of tensors, which is all that safetensors holds, but {type(model).__name__} has "
             f"{', '.join(others)} in it. Keep what has to be saved in buffers."
+        )
+
+
+def check_saved_whole(model: nn.Module, before: UnsavedBuffers) -> None:
+    """Raise a ModelError where buffers have changed that a file leaves out: read back, it would be another model."""
+    if changed := before.changed(model):
+        raise ModelError(
+            f"Expected training to change only what a file keeps, but it changed {', '.join(changed)} of "
+            f"{type(model).__name__}, registered with persistent=False, so that what is written to `out` would be "
+            "another network when it is read back. Register it with persistent=True, or train without `out`."
         )
 
 

@@ -14,6 +14,7 @@ from retemper.identity import REPLACE
 from retemper.models import accuracy
 from retemper.models import smooth as swap_activations
 from retemper.models.inference import device_of
+from retemper.models.state import State
 from retemper.objectives import recipe
 from retemper.process_group import join
 from retemper.threats import Threat
@@ -60,11 +61,11 @@ def within_budget(
     tried = copy.deepcopy(model)
     if smooth:
         swap_activations(tried)
-    start = copy.deepcopy(tried.state_dict())
+    start = State(tried)
     reached: dict[float, str] = {}
     for weight in WEIGHTS:
         objective, name = recipe(threat, weight), f"weight {weight:g}"
-        tried.load_state_dict(start)
+        start.put_back(tried)
         place = folder / name if folder is not None else None
         try:
             training = train(tried, objective=objective, out=place, label=f"{label}, {name}")
@@ -79,7 +80,7 @@ def within_budget(
         raise BudgetError(_none_kept(before, give_up, reached))
     if smooth:
         swap_activations(model)
-    model.to(device_of(tried)).load_state_dict(tried.state_dict())
+    State(tried).put_back(model.to(device_of(tried)))
     kept = replace(training, identity=training.identity | {"give_up": give_up})
     if folder is not None and join().is_main_process:
         write_history(folder, kept.history)

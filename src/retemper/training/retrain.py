@@ -50,7 +50,8 @@ def retrain(
     what a term compares within a batch, and batch statistics, are of each one's part; the first one's statistics are
     kept. With `out`, the run is written there: `model.safetensors`, `history.csv`, `training.json`, and until it ends a
     checkpoint an epoch, from which the same call goes on after a kill, to the same result. A run that has ended is
-    loaded. Under a budget each weight's training is kept beside these, in a folder of its own.
+    loaded. Under a budget each weight's training is kept beside these, in a folder of its own. Buffers registered with
+    persistent=False are in none of these files: where training changes one, a run with `out` ends with an error.
 
     Args:
         model: any classifier; its modules' modes are as they were afterwards. Normalisations in evaluation mode whose
@@ -80,7 +81,7 @@ def retrain(
         SettingError: an unknown or impossible setting, a tracker that is not installed, a threat or budget beside an
             objective, or something of another kind than it should be.
         ModelError: the model does not run on the data, has another number of classes, no parameter to train, no last
-            layer that the objective could set, or nothing to make smooth.
+            layer that the objective could set, nothing to make smooth, or, with `out`, state that no file keeps.
         BudgetError: no weight kept enough clean accuracy.
         CheckpointError: `out` holds a damaged checkpoint or another run.
         DivergenceError: a term of the loss or a logit became NaN or infinite; the last good checkpoint is kept.

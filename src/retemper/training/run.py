@@ -15,7 +15,8 @@ from retemper.errors import DivergenceError, NotFiniteError, SettingError
 from retemper.models import accuracy
 from retemper.models.hashing import architecture_hash, weights_hash
 from retemper.models.layout import channels_last, runs_channels_last
-from retemper.models.storage import check_savable
+from retemper.models.state import UnsavedBuffers
+from retemper.models.storage import check_savable, check_saved_whole
 from retemper.objectives import Objective
 from retemper.process_group import join, share_buffers
 from retemper.progress import progress_line
@@ -110,6 +111,7 @@ def train(
         optimiser = optimisers.build(model, chosen.optimiser, chosen.rate, chosen.weight_decay)
         prepared, optimiser = accelerator.prepare(model, optimiser)
         history = checkpoints.restore(accelerator) if checkpoints is not None else []
+        unsaved = UnsavedBuffers(model)  # the same in each process, from `prepare` on
         steps = steps_per_epoch(len(data.train), chosen.batch_size)
         if trackers:
             accelerator.init_trackers("retemper", config={key: str(value) for key, value in identity.items()})
@@ -140,6 +142,8 @@ def train(
                     row["validation_accuracy"] = accuracy(model, data.validation.batches(EVALUATION_BATCH))
                     if stopping is not None:
                         row["score"] = stopping.scored(model)
+                if folder is not None:
+                    check_saved_whole(model, unsaved)
                 history.append(row)
                 if stopping is not None and best_epoch(history) == epoch:
                     best.keep(model, write=accelerator.is_main_process)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from retemper.checks import at_least_one
 from retemper.errors import CheckpointError, SettingError
 from retemper.models import save
+from retemper.models.state import State
 from retemper.training.checkpoints import History
 
 
@@ -68,11 +69,11 @@ class BestWeights:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._weights: dict[str, Tensor] | None = None
+        self._state: State | None = None
 
     def keep(self, model: nn.Module, *, write: bool) -> None:
         """Take these; one process alone writes."""
-        self._weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self._state = State(model)
         if self._file is not None and write:
             save(model, self._file)
 
@@ -84,14 +85,15 @@ class BestWeights:
         """
         import safetensors.torch
 
-        weights = self._weights
-        if weights is None:
-            assert self._file is not None, "only a run in a folder goes on without having kept anything"
-            try:
-                weights = safetensors.torch.load_file(self._file)
-            except Exception as error:  # truncated files fail in as many ways as there are readers
-                raise CheckpointError(
-                    f"{self._file}, the best epoch of a run that was killed, is damaged or missing ({error}). "
-                    "Pass resume=False (--no-resume) to train again."
-                ) from error
+        if self._state is not None:
+            self._state.put_back(model)
+            return
+        assert self._file is not None, "only a run in a folder goes on without having kept anything"
+        try:
+            weights = safetensors.torch.load_file(self._file)
+        except Exception as error:  # truncated files fail in as many ways as there are readers
+            raise CheckpointError(
+                f"{self._file}, the best epoch of a run that was killed, is damaged or missing ({error}). "
+                "Pass resume=False (--no-resume) to train again."
+            ) from error
         model.load_state_dict(weights)

@@ -1,6 +1,5 @@
 """Retraining with a weight that is chosen on validation data: the most robust within a budget of clean accuracy."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from retemper.errors import DivergenceError, SettingError
 from retemper.files import write_json
 from retemper.models import save
 from retemper.models.hashing import architecture_hash, weights_hash
+from retemper.models.state import State
 from retemper.objectives import Objective, as_spec
 from retemper.objectives.presets import ENTROPIC_WEIGHT
 from retemper.process_group import join
@@ -49,11 +49,11 @@ class Tuned:
 
 @dataclass
 class _Tried:
-    """A trial, what each attacked image withstood, and the weights of the model; none where it cannot be chosen."""
+    """A trial, what each attacked image withstood, and the model then; the start where it cannot be chosen."""
 
     trial: Trial
     withstood: Float[np.ndarray, " images"]
-    state: dict[str, Any]
+    state: State
 
 
 def tune(
@@ -139,7 +139,7 @@ def tune(
         label = f"{name}: attacking"
         withstood = score.withstood(model, out=place, resume=resume, progress=progress, label=label)
         trial = Trial(weight, clean, float(withstood.mean()))
-        return _Tried(trial, withstood, copy.deepcopy(model.state_dict()))
+        return _Tried(trial, withstood, State(model))
 
     tried = [seen(0.0, "as it was", score.clean(model))]
     start, floor = tried[0].state, least_clean(tried[0].trial.clean, give_up)
@@ -150,7 +150,7 @@ def tune(
             name = f"weight {weight:.4g}"
             if name in {f"weight {one.trial.weight:.4g}" for one in tried}:
                 break  # what is left to try differs by less than names tell apart
-            model.load_state_dict(start)
+            start.put_back(model)
             try:
                 training = retrain(
                     model,
@@ -165,19 +165,19 @@ def tune(
                 )
             except DivergenceError:
                 # As bad as can be: the search goes on with smaller weights.
-                tried.append(_Tried(Trial(weight, 0.0, 0.0), np.zeros_like(tried[0].withstood), {}))
+                tried.append(_Tried(Trial(weight, 0.0, 0.0), np.zeros_like(tried[0].withstood), start))
                 continue
             tried.append(seen(weight, name, training.chosen["validation_accuracy"]))
             best = best_of([one.trial for one in tried], floor)
             for one in tried[2:]:
                 if one.trial is not best:
-                    one.state = {}  # it will not be chosen any more
+                    one.state = start  # it will not be chosen any more
     except BaseException:
-        model.load_state_dict(start)  # and not with a try that was stopped half way
+        start.put_back(model)  # and not with a try that was stopped half way
         raise
     trials = [one.trial for one in tried]
     kept = tried[chosen(trials, [one.withstood for one in tried], floor)]
-    model.load_state_dict(kept.state)
+    kept.state.put_back(model)
     tuned = Tuned(kept.trial.weight, tuple(trials))
     if folder is not None and join().is_main_process:
         # So that an attack on these weights can follow what they were trained on.
