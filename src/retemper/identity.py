@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 REPLACE = "or pass resume=False (--no-resume, where a command has it)"
+START = "start"  # the name of the hash of the weights that a run began with
+OTHER_START = (
+    "began with other weights than the model has now. Pass the model as it was then, built or loaded anew, to go on "
+    "from there, choose another folder,"
+)
 _SHORT = 40  # characters that a reader takes in
 _HASH = re.compile("[0-9a-f]{16,}")
 

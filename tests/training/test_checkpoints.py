@@ -1,3 +1,4 @@
+import copy
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -54,6 +55,22 @@ def test_another_objective_does_not_go_on_from_this_checkpoint(
     network.load_state_dict(start)
     retrain(network, digits, differential_training(), epochs=1, out=tmp_path, resume=False, progress=False)
     assert "Differential" in json.loads((tmp_path / "training.json").read_text())["identity"]["objective"]
+
+
+def test_a_model_that_a_killed_run_has_half_trained_is_told_from_another_run(
+    network: Network, digits: Data, tmp_path: Path, killed_after: Kill
+) -> None:
+    start, settings = copy.deepcopy(network), {"epochs": 2, "out": tmp_path, "progress": False}
+    with killed_after(1):
+        retrain(network, digits, CrossEntropy(), **settings)
+    said = r"began with other weights than the model has now.*as it was then.*another folder, or pass resume=False"
+    with pytest.raises(CheckpointError, match=rf"epoch-00001 belongs to a run that {said}.*start over"):
+        retrain(network, digits, CrossEntropy(), **settings)
+    retrain(start, digits, CrossEntropy(), **settings)
+    with pytest.raises(CheckpointError, match=rf"holds a finished run that {said}.*replace it"):
+        retrain(start, digits, CrossEntropy(), **settings)
+    with pytest.raises(CheckpointError, match=r"differs in objective.*, start\. "):
+        retrain(start, digits, differential_training(), **settings)
 
 
 def test_a_truncated_checkpoint_is_named_and_left_alone(

@@ -29,6 +29,13 @@ def test_the_same_search_goes_on_and_another_one_is_refused_by_what_differs(tmp_
     assert files(folder) == before
 
 
+def test_a_search_that_began_with_other_weights_is_told_from_another_search(tmp_path: Path) -> None:
+    began = SEARCH | {"start": "0123456789abcdef"}
+    begin(tmp_path, began, resume=True)
+    with pytest.raises(CheckpointError, match=r"began with other weights than the model has now.*resume=False"):
+        begin(tmp_path, began | {"start": "fedcba9876543210"}, resume=True)
+
+
 @pytest.mark.parametrize("record", [None, "training.json"])
 def test_weights_that_no_search_wrote_are_refused(record: str | None, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("weights")

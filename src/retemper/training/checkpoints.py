@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retemper.errors import CheckpointError
 from retemper.files import read_json, write_json, write_text
+from retemper.identity import OTHER_START, START
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -97,13 +98,17 @@ class Checkpoints:
         return history
 
     def _check(self, latest: Path, found: dict[str, Any]) -> None:
-        for key in {**found, **self.identity}:
-            wanted = self.identity.get(key)
-            if found.get(key) != wanted:
-                raise CheckpointError(
-                    f"{latest} belongs to another run: its {key} is {found.get(key)!r}, but now it is {wanted!r}. "
-                    "Choose another folder, or pass resume=False (--no-resume) to start over."
-                )
+        changed = [key for key in {**found, **self.identity} if found.get(key) != self.identity.get(key)]
+        if changed == [START]:
+            raise CheckpointError(
+                f"{latest} belongs to a run that {OTHER_START} or pass resume=False (--no-resume) to start over."
+            )
+        if changed:
+            key = changed[0]
+            raise CheckpointError(
+                f"{latest} belongs to another run: its {key} is {found.get(key)!r}, but now it is "
+                f"{self.identity.get(key)!r}. Choose another folder, or pass resume=False (--no-resume) to start over."
+            )
 
     def clear(self) -> None:
         """Delete all checkpoints, once the run is over or starts over; what else lies there stays."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from retemper.errors import CheckpointError
 from retemper.files import read_json, write_json, write_text
-from retemper.identity import REPLACE, differences
+from retemper.identity import OTHER_START, REPLACE, START, differences
 from retemper.models import save
 from retemper.objectives import Objective, as_spec
 from retemper.training.checkpoints import History
@@ -53,7 +53,10 @@ def finished(folder: Path, identity: dict[str, Any], model: nn.Module) -> Traini
     if not (folder / ENDED).is_file():
         return None
     written = read_json(folder / ENDED)
-    if changed := differences(written.get("identity", {}), identity):
+    changed = differences(written.get("identity", {}), identity)
+    if changed == [START]:
+        raise CheckpointError(f"{folder} holds a finished run that {OTHER_START} {REPLACE} to replace it.")
+    if changed:
         raise CheckpointError(
             f"{folder} holds another finished run: it differs in {', '.join(changed)}. Choose another folder, "
             f"{REPLACE} to replace it."

@@ -5,7 +5,7 @@ from typing import Any
 
 from retemper.errors import CheckpointError
 from retemper.files import read_json, write_json
-from retemper.identity import REPLACE, differences
+from retemper.identity import OTHER_START, REPLACE, START, differences
 from retemper.process_group import join
 from retemper.training.results import SEARCH, forget_end, refuse_foreign
 
@@ -24,7 +24,10 @@ def begin(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
     """
     written = folder / SEARCH
     if resume and written.is_file():
-        if changed := differences(read_json(written), identity):
+        changed = differences(read_json(written), identity)
+        if changed == [START]:
+            raise CheckpointError(f"{folder} holds a search for a weight that {OTHER_START} {REPLACE} to replace it.")
+        if changed:
             raise CheckpointError(
                 f"{folder} holds another search for a weight: it differs in {', '.join(changed)}. Choose another "
                 f"folder, {REPLACE} to replace it."
