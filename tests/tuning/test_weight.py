@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.data import Data
-from retemper.errors import CheckpointError, SettingError
+from retemper.errors import CheckpointError, ModelError, SettingError
 from retemper.evaluation import evaluate, plan
 from retemper.models import load as load_model
 from retemper.models import predict
@@ -164,6 +164,21 @@ def test_the_first_weight_stays_where_others_are_about_as_good(
     kept = load_model(tmp_path / "weight 0.1" / "model.safetensors")
     for ours, theirs in zip(model.parameters(), kept.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_layers_that_are_made_lazily_can_be_tuned_and_gone_on_with(data: Data, tmp_path: Path) -> None:
+    def lazy() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.ReLU(), nn.LazyLinear(2))
+
+    settings = {"tries": 1, "epochs": 1, "out": tmp_path}
+    assert run(lazy(), data, **settings) == run(lazy(), data, **settings)
+
+
+def test_a_model_of_other_classes_is_refused_before_any_attack(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="returns 3 logits"):
+        run(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), data, out=tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists()
 
 
 def test_weights_that_no_search_of_ours_wrote_are_not_written_over(

@@ -22,6 +22,7 @@ from retemper.process_group import join
 from retemper.threats import Threat
 from retemper.training import retrain
 from retemper.training.budget import least_clean
+from retemper.training.fit import check_fit
 from retemper.training.results import TUNED
 from retemper.training.settings import read_settings
 from retemper.tuning.folder import begin
@@ -119,6 +120,7 @@ def tune(
         )
     folder = Path(out) if out is not None else None
     score = RobustScore(data, threats, images=images)
+    check_fit(model, data)  # also since layers that are made lazily have no weights before
     if folder is not None:
         identity = {
             "objective": repr(objective(first)),
