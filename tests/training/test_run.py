@@ -185,6 +185,28 @@ def test_buffers_that_are_not_saved_may_be_written_beside_where_training_leaves_
     assert (tmp_path / "model.safetensors").is_file()
 
 
+class Caching(nn.Module):
+    """It keeps what it makes anew for a batch of another size."""
+
+    ones: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.register_buffer("ones", torch.ones(1, 1), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if len(self.ones) != len(inputs):
+            self.ones = torch.ones(len(inputs), 1)
+        return self.layer(inputs.flatten(1)) * self.ones
+
+
+def test_what_a_model_makes_again_need_not_be_saved(digits: Data, tmp_path: Path) -> None:
+    model = Caching()
+    retrain(model, digits, CrossEntropy(), epochs=1, out=tmp_path, progress=False)
+    assert (tmp_path / "model.safetensors").is_file()
+
+
 def test_a_model_without_anything_to_train_is_refused(network: Network, digits: Data) -> None:
     with pytest.raises(ModelError, match="none requires a gradient"):
         retrain(network.requires_grad_(False), digits, CrossEntropy(), epochs=1, progress=False)
@@ -322,3 +344,17 @@ def test_no_generator_of_another_device_is_touched(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _seed: pytest.fail("seeded every GPU"))
     retrain(network, digits, CrossEntropy(), epochs=1, progress=False)
+
+
+def test_bytes_are_no_reason_against_the_channels_last_layout(digits: Data) -> None:
+    def in_bytes(split: Split) -> Split:
+        return Split((split.inputs * 255).byte().repeat_interleave(2, 2).repeat_interleave(2, 3), split.labels)
+
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 10))
+    seen = []
+    model[0].register_forward_pre_hook(lambda layer, _inputs: seen.append(layer.weight.stride()))
+    retrain(
+        model, replace(digits, **{name: in_bytes(digits.split(name)) for name in ("train", "validation", "test")}),
+        CrossEntropy(), epochs=1, batch_size=400, progress=False,
+    )  # fmt: skip
+    assert seen[-1] == (9, 1, 3, 1)

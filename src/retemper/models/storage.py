@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from retemper.errors import ModelError
 from retemper.files import replacing
+from retemper.models.inference import evaluation_mode, logits
 from retemper.models.networks import Network, create
 from retemper.models.smooth import is_smooth, rectifiers, smooth
 from retemper.models.state import UnsavedBuffers
@@ -68,14 +70,31 @@ def check_savable(model: nn.Module) -> None:
         )
 
 
-def check_saved_whole(model: nn.Module, before: UnsavedBuffers) -> None:
-    """Raise a ModelError where buffers have changed that a file leaves out: read back, it would be another model."""
-    if changed := before.changed(model):
+def check_saved_whole(model: nn.Module, before: UnsavedBuffers, inputs: Float[Tensor, "images *shape"]) -> None:
+    """Raise a ModelError where buffers have changed that a file leaves out, and answers with them.
+
+    Read back, it would be another model. What a model merely keeps to save time, it makes again.
+    """
+    if (changed := before.changed(model)) and not _answers_alike(model, before, inputs):
         raise ModelError(
             f"Expected training to change only what a file keeps, but it changed {', '.join(changed)} of "
             f"{type(model).__name__}, registered with persistent=False, so that what is written to `out` would be "
             "another network when it is read back. Register it with persistent=True, or train without `out`."
         )
+
+
+def _answers_alike(model: nn.Module, before: UnsavedBuffers, inputs: Tensor) -> bool:
+    """Whether the model answers with the buffers from before as it does with its own."""
+    own = UnsavedBuffers(model)
+    with evaluation_mode(model), torch.no_grad():
+        expected = logits(model, inputs.clone())
+        before.put_back(model)
+        try:
+            return torch.allclose(logits(model, inputs.clone()), expected)
+        except ModelError:
+            return False
+        finally:
+            own.put_back(model)
 
 
 def load(path: Path | str, factory: str | None = None) -> nn.Module:

@@ -106,7 +106,8 @@ def train(
         checkpoints.begin()
         forget_end(folder)
 
-    wide = runs_channels_last(model, data.train.take(2).inputs.to(accelerator.device, copy=True))
+    two, _ = data.validation.take(2).to(accelerator.device).batch(slice(None))
+    wide = runs_channels_last(model, two.clone())
     with _as_it_was(model), channels_last(model, wanted=wide):
         optimiser = optimisers.build(model, chosen.optimiser, chosen.rate, chosen.weight_decay)
         prepared, optimiser = accelerator.prepare(model, optimiser)
@@ -143,7 +144,7 @@ def train(
                     if stopping is not None:
                         row["score"] = stopping.scored(model)
                 if folder is not None:
-                    check_saved_whole(model, unsaved)
+                    check_saved_whole(model, unsaved, two)
                 history.append(row)
                 if stopping is not None and best_epoch(history) == epoch:
                     best.keep(model, write=accelerator.is_main_process)
