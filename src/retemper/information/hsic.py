@@ -21,21 +21,23 @@ def gaussian_kernel(activations: Float[Tensor, "images *shape"], bandwidth: floa
 
 def hsic(first: Kernel, second: Kernel) -> Float[Tensor, ""]:
     """tr(K H L H) / (N - 1)^2 with H = 1 - 1/N, the biased estimator (Gretton et al. 2005); of one image, 0."""
-    return (_centred(first) * _centred(second)).sum() / max(len(first) - 1, 1) ** 2
+    return (centred_kernel(first) * centred_kernel(second)).sum() / max(len(first) - 1, 1) ** 2
 
 
 def normalised_hsic(first: Kernel, second: Kernel) -> Float[Tensor, ""]:
     """tr(R_K R_L) with R_K = HKH (HKH + 1e-5 N)^-1 for either kernel: between 0 and N - 1, whatever their scale."""
-    return (_shrunk(first) * _shrunk(second)).sum()
+    return (shrunk_kernel(first) * shrunk_kernel(second)).sum()
 
 
-def _centred(kernel: Tensor) -> Tensor:
+def centred_kernel(kernel: Kernel) -> Kernel:
+    """HKH with H = 1 - 1/N."""
     rows = kernel - kernel.mean(0)
     return rows - rows.mean(1, keepdim=True)
 
 
-def _shrunk(kernel: Tensor) -> Tensor:
-    centred = _centred(kernel)
+def shrunk_kernel(kernel: Kernel) -> Kernel:
+    """HKH (HKH + 1e-5 N)^-1."""
+    centred = centred_kernel(kernel)
     ridge = RIDGE * len(centred) * torch.eye(len(centred), dtype=centred.dtype, device=centred.device)
     # Both factors have the same eigenvectors, so that the product is symmetric and its order does not matter.
     return torch.linalg.solve(centred + ridge, centred)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from retemper.activations import Layers
 from retemper.errors import SettingError
-from retemper.information.hsic import gaussian_kernel, hsic, normalised_hsic
+from retemper.information.hsic import centred_kernel, gaussian_kernel, shrunk_kernel
 from retemper.objectives.base import Term
 from retemper.objectives.forward import ForwardPass
 
@@ -66,13 +66,16 @@ class HSICBottleneck(Term):
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """The weighted dependences, added over the layers."""
         outputs = forward.activations(self.layers).values()
-        dependence = normalised_hsic if self.normalised else hsic
+        prepared = shrunk_kernel if self.normalised else centred_kernel
+        scale = 1 if self.normalised else max(len(forward.labels) - 1, 1) ** 2
         # What depends on what is told by small differences, which half precision would lose.
         with torch.autocast(forward.inputs.device.type, enabled=False):
             images = gaussian_kernel(forward.inputs, self.bandwidth)
             classes = (forward.labels[:, None] == forward.labels[None, :]).to(images.dtype)
+            # As `normalised_hsic` and `hsic` say, but for each kernel once, since to shrink one takes longest.
+            images, classes = prepared(images), prepared(classes)
             values = []
             for output in outputs:
-                layer = gaussian_kernel(output, self.bandwidth)
-                values.append(self.inputs * dependence(images, layer) - self.labels * dependence(classes, layer))
-            return torch.stack(values).sum()
+                layer = prepared(gaussian_kernel(output, self.bandwidth))
+                values.append(self.inputs * (images * layer).sum() - self.labels * (classes * layer).sum())
+            return torch.stack(values).sum() / scale
