@@ -347,3 +347,42 @@ def test_a_layer_that_returns_a_tuple_cannot_be_recorded() -> None:
     ):
         model(torch.ones(1, 2))
     assert hooks(model) == 0
+
+
+class Bare(nn.Module):
+    """Runs its first layers without gradients, as a feature extractor, and a head with them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.features(inputs)
+        return self.head(features)
+
+
+def test_differentiable_outputs_are_those_of_layers_that_run_with_gradients_on() -> None:
+    model, inputs = Bare(), torch.randn(5, 3)
+    with (
+        pytest.raises(LayerError, match=r"'features\.1' runs .* gradients off.*use_reentrant=False.*\"head\.\*\""),
+        record(model, differentiable=True),
+    ):
+        model(inputs)
+    assert hooks(model) == 0
+    with record(model, "head.*", differentiable=True) as activations:
+        model(inputs)
+    assert activations["head.1"].requires_grad
+    with record(model) as activations:
+        model(inputs)
+    assert list(activations) == ["features.1", "head.1"]
+
+
+def test_a_frozen_layer_is_recorded_among_differentiable_ones() -> None:
+    model = nested()
+    model[0].requires_grad_(False)
+    with record(model, nn.Linear, differentiable=True) as activations:
+        model(torch.randn(5, 3))
+    assert not activations["0"].requires_grad
+    assert activations["3"].requires_grad

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import activation as nonlinearities
 
@@ -32,14 +33,23 @@ class Activations(Mapping[str, Tensor]):
     A module that ran again keeps its name and gets a number: `act`, `act#2`, `act#3`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, differentiable: bool = False) -> None:
         self._outputs: dict[str, tuple[Tensor, int | None]] = {}
+        self._differentiable = differentiable
 
     def _add(self, name: str, output: Any) -> None:
         if not isinstance(output, Tensor):
             raise LayerError(
                 f"Expected layer {name!r} to return a tensor, but it returns {type(output).__name__}; "
                 "record one of the layers inside it."
+            )
+        # A frozen layer runs with gradients on, though its output needs none: the mode tells the two apart.
+        if self._differentiable and not torch.is_grad_enabled():
+            raise LayerError(
+                f"Layer {name!r} runs inside the model with gradients off, so that nothing computed from its output "
+                "could train it. If it is checkpointed, call torch.utils.checkpoint.checkpoint with "
+                "use_reentrant=False. If the model runs it under torch.no_grad, as frozen features, leave it out of "
+                '`layers`: in place of "all" name those that are trained, such as "head.*" or a list of names.'
             )
         runs = 2
         key = name
@@ -74,12 +84,15 @@ def _version(tensor: Tensor) -> int | None:
 
 
 @contextlib.contextmanager
-def record(model: nn.Module, layers: Layers = "all") -> Iterator[Activations]:
+def record(model: nn.Module, layers: Layers = "all", *, differentiable: bool = False) -> Iterator[Activations]:
     """Record what the chosen layers put out in every forward pass inside the block.
 
     The tensors are the layers' own outputs (copies in inference mode), with their graph where gradients are
     on. The model computes what it computes without recording; the hooks are gone when the block ends, however
     it ends. A model under `torch.compile` does not run them: record the model that was compiled.
+
+    With `differentiable` every layer has to run with gradients on, so that none is left out of a loss in silence. That
+    a layer is frozen, so that its output needs no gradient, is no fault.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -89,11 +102,11 @@ def record(model: nn.Module, layers: Layers = "all") -> Iterator[Activations]:
     {'1': (5, 3)}
 
     Raises:
-        LayerError: no layer fits; a layer returns no tensor; or, on reading, a later layer changed the
-            recorded output in place.
+        LayerError: no layer fits; a layer returns no tensor, or runs with gradients off though outputs are to be
+            differentiable; or, on reading, a later layer changed the recorded output in place.
     """
     chosen = select(model, layers)
-    recorded = Activations()
+    recorded = Activations(differentiable)
     handles = []
     try:
         for name, module in chosen.items():

@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from retemper.errors import LayerError, SettingError
-from retemper.objectives import ActivationEntropy, ForwardPass
+from retemper.information import profile
+from retemper.objectives import ActivationEntropy, ForwardPass, HSICBottleneck, Mimic, Term
 
 
 class Partly(nn.Module):
@@ -117,3 +119,54 @@ def test_inputs_that_are_no_floats_have_no_gradient() -> None:
     with pytest.raises(SettingError, match=r"floats.*torch\.uint8"):
         ForwardPass(Partly(), inputs, torch.zeros(2, dtype=torch.long), differentiable_inputs=True)
     ForwardPass(Partly(), inputs, torch.zeros(2, dtype=torch.long))
+
+
+class Checkpointed(nn.Module):
+    """Keeps no outputs of its middle layers, in either of torch's two ways, or runs them as they are."""
+
+    def __init__(self, reentrant: bool | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.reentrant = reentrant
+        self.first = nn.Linear(5, 6)
+        self.block = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6))
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.first(inputs)
+        if self.reentrant is None:
+            return self.last(self.block(hidden))
+        return self.last(checkpoint(self.block, hidden, use_reentrant=self.reentrant))
+
+
+READING = [ActivationEntropy(), HSICBottleneck(), Mimic((("block.1", 0.5),))]
+
+
+@pytest.mark.parametrize("term", READING)
+def test_outputs_made_with_gradients_off_are_no_part_of_a_loss(term: Term) -> None:
+    inputs, labels = torch.rand(6, 5), torch.arange(6) % 3
+    with pytest.raises(LayerError, match=r"'block\.1' runs .* with gradients off.*use_reentrant=False"):
+        term(Checkpointed(True), inputs, labels)
+    gradients = []
+    for reentrant in (False, None):
+        model = Checkpointed(reentrant)
+        term(model, inputs, labels).backward()
+        assert model.first.weight.grad is not None
+        gradients.append(model.first.weight.grad)
+    assert gradients[0].any()
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
+@pytest.mark.parametrize("surroundings", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_outside_it_is_no_matter_that_they_are_off_inside(
+    surroundings: Callable[[], torch.no_grad],
+) -> None:
+    inputs, labels = torch.rand(6, 5), torch.arange(6) % 3
+    for term in READING:
+        with surroundings():
+            values = [term(Checkpointed(reentrant), inputs, labels).item() for reentrant in (True, None)]
+        assert values[0] == pytest.approx(values[1])
+    model = Checkpointed(True).eval()
+    assert [layer.layer for layer in profile(model, [(inputs, labels)], replicates=0)] == ["block.1"]
+    assert [layer for layer, _ in Mimic.of(model, [(inputs, labels)]).targets] == ["block.1"]

@@ -38,7 +38,7 @@ class ActivationEntropy(Term):
 
     Raises:
         SettingError: an unknown measure, or an `every` that is below 1 or does not go with the measure.
-        LayerError: at the first batch, where no layer fits.
+        LayerError: at the first batch, where no layer fits or the model runs one with gradients off.
     """
 
     layers: Layers = "all"

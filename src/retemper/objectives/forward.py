@@ -34,7 +34,7 @@ class ForwardPass:
     Raises:
         SettingError: inputs that are no floats have no gradient.
         ModelError: the model does not run on the inputs.
-        LayerError: no layer fits.
+        LayerError: no layer fits; or, with gradients on, the model runs one with gradients off.
     """
 
     def __init__(
@@ -58,7 +58,10 @@ class ForwardPass:
             )
         self.inputs = inputs.detach().requires_grad_() if leaf else inputs
         with contextlib.ExitStack() as stack:
-            self._recorded = [(choice, stack.enter_context(record(model, choice))) for choice in layers]
+            on = torch.is_grad_enabled()
+            self._recorded = [
+                (choice, stack.enter_context(record(model, choice, differentiable=on))) for choice in layers
+            ]
             outputs = logits(model, self.inputs)
         # Losses and differences of logits need more digits than half precision has.
         self.logits = outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs

@@ -40,7 +40,7 @@ class HSICBottleneck(Term):
 
     Raises:
         SettingError: a weight that is no finite number, or a bandwidth that is not positive.
-        LayerError: at the first batch, where no layer fits.
+        LayerError: at the first batch, where no layer fits or the model runs one with gradients off.
     """
 
     layers: Layers = "all"

@@ -33,7 +33,7 @@ class Mimic(Term):
 
     Raises:
         SettingError: an unknown measure, or no targets.
-        LayerError: at the first batch, where the model has no layer of a name.
+        LayerError: at the first batch, where the model has no layer of a name or runs one with gradients off.
     """
 
     targets: tuple[tuple[str, float], ...]
