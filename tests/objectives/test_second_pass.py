@@ -1,11 +1,13 @@
+import copy
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from retemper.errors import ModelError
-from retemper.objectives import ForwardPass, InputGradient
+from retemper.objectives import CrossEntropy, Curvature, ForwardPass, InputGradient, LinearisedLoss, Term
 from retemper.objectives.second_pass import every_nth_image, moved, unnoticed
 
 
@@ -74,13 +76,14 @@ def test_the_moved_batch_is_normalised_by_its_own_statistics(normalising: nn.Mod
 def test_statistics_are_taken_again_after_an_error(normalising: nn.Sequential) -> None:
     inputs, labels = images()
     first = ForwardPass(normalising, inputs, labels, differentiable_inputs=True)
+    own = dict(normalising.named_buffers())
     normalising[3] = nn.Linear(7, 3).double()
     with pytest.raises(ModelError):
         moved(first, torch.zeros_like(inputs))
-    assert normalising[1].track_running_stats
+    assert all(buffer is own[name] for name, buffer in normalising.named_buffers())
     normalising.eval()
     with unnoticed(normalising):
-        assert normalising[1].track_running_stats
+        assert all(buffer is own[name] for name, buffer in normalising.named_buffers())
 
 
 def test_the_images_of_a_part_are_equally_far_apart_and_weigh_as_many_as_they_stand_for() -> None:
@@ -130,3 +133,58 @@ def test_running_statistics_of_instances_are_those_of_the_first_pass_alone() -> 
     moved(first, torch.ones_like(inputs))
     assert torch.equal(model[1].running_mean, mean)
     assert model[1].momentum == 0.1
+
+
+@pytest.mark.parametrize("momentum", [0.3, None])
+@pytest.mark.parametrize("moves", [1.0, torch.inf])
+def test_running_statistics_stay_whatever_their_momentum_and_wherever_the_images_are_moved(
+    moves: float, momentum: float | None
+) -> None:
+    norm = nn.BatchNorm1d(5, momentum=momentum).double()
+    inputs, labels = images()
+    first = ForwardPass(norm, inputs, labels, differentiable_inputs=True)
+    kept = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    moved(first, torch.full_like(inputs, moves))
+    assert all(torch.equal(buffer, kept[name]) for name, buffer in norm.named_buffers())
+    assert norm.momentum == momentum
+
+
+class Checkpointed(nn.Module):
+    """Keeps no outputs of its normalised layers if it is told so, and runs them again for a gradient."""
+
+    def __init__(self, norm: nn.Module, again: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.block = nn.Sequential(nn.Conv1d(1, 4, 2), norm, nn.Dropout(0.2), nn.Tanh())
+        self.last, self.again = nn.Linear(16, 3), again
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = inputs[:, None]
+        hidden = checkpoint(self.block, hidden, use_reentrant=False) if self.again else self.block(hidden)
+        return self.last(hidden.flatten(1))
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.BatchNorm1d(4),
+        nn.BatchNorm1d(4, momentum=None),
+        nn.BatchNorm1d(4, track_running_stats=False),
+        nn.SyncBatchNorm(4),
+        nn.InstanceNorm1d(4, track_running_stats=True),
+    ],
+)
+@pytest.mark.parametrize(
+    "term", [LinearisedLoss("l1", 0.2, step=0.1), InputGradient(step=0.1), InputGradient(every=2), Curvature(0.5)]
+)
+def test_a_checkpoint_that_runs_normalised_layers_again_gives_the_gradients_of_one_run(
+    term: Term, norm: nn.Module
+) -> None:
+    inputs, labels = images()
+    gradients = []
+    for again in (True, False):
+        model = Checkpointed(copy.deepcopy(norm), again).double()
+        torch.manual_seed(3)
+        (CrossEntropy() + term)(model, inputs, labels).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)

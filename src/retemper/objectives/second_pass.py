@@ -60,15 +60,16 @@ def every_nth_image(forward: ForwardPass, every: int) -> tuple[ForwardPass, floa
 def unnoticed(model: nn.Module) -> Iterator[None]:
     """Run the block without a trace: running statistics stay, and spectral norms do not step on.
 
-    These take a step of power iteration at every pass in training mode, and with it the weights are others.
+    These take a step of power iteration at every pass in training mode, and with it the weights are others. Layers in a
+    checkpoint are run again by torch when the pass is differentiated, after the block, and then take their step and
+    what they were shown into their statistics, as they do in any checkpoint.
     """
     quiet: list[tuple[nn.Module, str, Any]] = []
     for module in model.modules():
-        if module.training and isinstance(module, BATCH_NORMALISATIONS):
-            quiet.append((module, "track_running_stats", False))
-        elif module.training and isinstance(module, INSTANCE_NORMALISATIONS):
-            # It adds to its statistics whether it tracks them or not; so nothing is what it adds.
-            quiet.append((module, "momentum", 0.0))
+        if module.training and isinstance(module, BATCH_NORMALISATIONS + INSTANCE_NORMALISATIONS):
+            # Copies take the trace. Told not to track, a layer would keep other tensors for its backward pass than it
+            # makes when a checkpoint runs it again, after this block.
+            quiet.extend((module, name, kept.clone()) for name, kept in module.named_buffers(recurse=False))
         if module.training and _iterates(module):
             quiet.append((module, "training", False))
     loud = [(module, name, getattr(module, name)) for module, name, _ in quiet]
