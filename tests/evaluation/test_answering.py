@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import retemper.evaluation.answering
 from retemper.data import Split
@@ -266,6 +267,25 @@ def test_without_gradients_the_evaluation_goes_on_and_answers_or_raises(small: A
         for example in ours.examples:
             assert int(small.model(example.adversarial[None]).argmax()) == example.predicted != example.label
             assert ours.threat.allows(example.adversarial[None], example.original[None]).all()
+
+
+class Checkpointed(Detached):
+    """A network whose graph is there, though torch does not go through it to the inputs."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return checkpoint(self.network, inputs, use_reentrant=True)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
+def test_a_graph_that_cannot_be_gone_through_is_answered_like_one_that_is_cut(small: Any) -> None:
+    model, attacks = Checkpointed(small.model), plan(["pgd-ce"], steps=5)
+    with pytest.raises(GradientError, match="use_reentrant=False"):
+        evaluate(model, small.split, [Linf(0.1)], attacks=attacks, alarms=False, progress=False)
+    (found,) = evaluate(model, small.split, [Linf(0.1)], attacks=attacks, progress=False).robustness
+    (rang,) = [alarm for alarm in found.alarms if alarm.name == "zero gradients"]
+    assert rang.rings
+    assert rang.answered_by
+    assert set(found.broken_by) == {ANSWERED}
 
 
 def test_the_same_radius_within_other_bounds_has_alarms_of_its_own(small: Any, tmp_path: Path) -> None:

@@ -6,9 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from retemper.errors import LayerError, SettingError
+from retemper.errors import LayerError, ModelError, SettingError
 from retemper.information import profile
-from retemper.objectives import ActivationEntropy, ForwardPass, HSICBottleneck, Mimic, Term
+from retemper.objectives import (
+    ActivationEntropy,
+    ForwardPass,
+    HSICBottleneck,
+    InputGradient,
+    LinearisedLoss,
+    Mimic,
+    Term,
+)
 
 
 class Partly(nn.Module):
@@ -170,3 +178,11 @@ def test_without_gradients_outside_it_is_no_matter_that_they_are_off_inside(
     model = Checkpointed(True).eval()
     assert [layer.layer for layer in profile(model, [(inputs, labels)], replicates=0)] == ["block.1"]
     assert [layer for layer, _ in Mimic.of(model, [(inputs, labels)]).targets] == ["block.1"]
+
+
+@pytest.mark.parametrize("term", [InputGradient(), InputGradient(step=0.1), LinearisedLoss("l1", 0.2, step=0.1)])
+def test_a_checkpoint_that_input_gradients_cannot_pass_is_an_error_that_says_what_to_do(term: Term) -> None:
+    inputs, labels = torch.rand(6, 5), torch.arange(6) % 3
+    with pytest.raises(ModelError, match=r"use_reentrant=False.*incompatible"):
+        term(Checkpointed(True), inputs, labels)
+    term(Checkpointed(False), inputs, labels).backward()

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from retemper.errors import SettingError
+from retemper.errors import ModelError, SettingError
 from retemper.models import create
 from retemper.objectives import CrossEntropy, Jacobian
 
@@ -142,3 +143,12 @@ def test_autocast_to_bf16_gives_about_the_same_value_and_finite_gradients() -> N
 def test_less_than_one_projection_is_refused() -> None:
     with pytest.raises(SettingError, match="`projections` to be 1 or more, but got 0"):
         Jacobian(0)
+
+
+def test_a_checkpoint_that_input_gradients_cannot_pass_is_an_error_that_says_what_to_do() -> None:
+    class Checkpointed(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return checkpoint(super().forward, inputs, use_reentrant=True)
+
+    with pytest.raises(ModelError, match=r"use_reentrant=False.*incompatible"):
+        Jacobian()(Checkpointed(5, 3), torch.rand(4, 5), torch.zeros(4, dtype=torch.int64))

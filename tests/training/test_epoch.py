@@ -1,11 +1,13 @@
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from retemper.data import Data
+from retemper.errors import ModelError
 from retemper.models import Network, create
 from retemper.models.hashing import weights_hash
-from retemper.objectives import ActivationEntropy, CrossEntropy, PGDTraining, differential_training
+from retemper.objectives import ActivationEntropy, CrossEntropy, InputGradient, PGDTraining, differential_training
 from retemper.threats import Linf
 from retemper.training import retrain
 from retemper.training.epoch import steps_per_epoch
@@ -92,3 +94,23 @@ def test_a_normalisation_that_nobody_froze_learns_its_statistics(affine: bool, d
     model.eval()
     retrain(model, digits, CrossEntropy(), epochs=1, progress=False)
     assert (model[2].running_mean != 0).any()
+
+
+class Attention(nn.Module):
+    """Rows of an image look at each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(F.scaled_dot_product_attention(inputs, inputs, inputs).flatten(1))
+
+
+def test_a_step_back_that_torch_has_no_derivative_for_is_an_error_that_says_what_to_do(digits: Data) -> None:
+    exact, finite = CrossEntropy() + InputGradient(), CrossEntropy() + InputGradient(step=0.1)
+    with pytest.raises(ModelError, match=r"SDPBackend\.MATH.*scaled_dot_product"):
+        retrain(Attention(), digits, exact, epochs=1, progress=False)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        retrain(Attention(), digits, exact, epochs=1, progress=False)
+    retrain(Attention(), digits, finite, epochs=1, progress=False)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from retemper.attacks.losses import LossFunction
 from retemper.errors import GradientError, SettingError
 from retemper.models import evaluation_mode, logits
+from retemper.models.differentiation import differentiating
 from retemper.threats import Threat
 
 
@@ -52,7 +53,8 @@ def ascend(
     climbed = values.sum() + also
     gradient = None
     if climbed.requires_grad:
-        (gradient,) = torch.autograd.grad(climbed, candidates, allow_unused=True)
+        with differentiating(GradientError):
+            (gradient,) = torch.autograd.grad(climbed, candidates, allow_unused=True)
     if gradient is None:
         raise GradientError(
             f"The logits of {type(model).__name__} cannot be differentiated by its inputs, so that no attack that "

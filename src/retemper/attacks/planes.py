@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from retemper.attacks.ascent import check_classes, wrong
 from retemper.models import logits
+from retemper.models.differentiation import differentiating
 from retemper.threats import Threat, per_image
 
 
@@ -45,6 +46,9 @@ def nearest_plane(
 
     Takes one forward pass, and one backward pass for each rival. Where there is no plane (zero gradients,
     NaN) the gap and the normal are zero.
+
+    Raises:
+        ModelError: the logits cannot be differentiated one after another.
     """
     points = points.detach().requires_grad_()
     outputs = logits(model, points)
@@ -53,7 +57,8 @@ def nearest_plane(
     normal = torch.zeros_like(points, requires_grad=False)
     nearest = torch.full_like(gap, torch.inf)
     for number, gap_here in enumerate(gaps, 1):
-        (gradient,) = torch.autograd.grad(gap_here.sum(), points, retain_graph=number < len(gaps))
+        with differentiating():
+            (gradient,) = torch.autograd.grad(gap_here.sum(), points, retain_graph=number < len(gaps))
         gradient = gradient.nan_to_num()
         rate = dual_norm(gradient, threat)
         distance = torch.where(rate > 0, gap_here.detach().abs() / rate, torch.inf)

@@ -14,6 +14,7 @@ from retemper.activations import Activations, Layers, record
 from retemper.attacks.losses import margin
 from retemper.errors import LayerError, SettingError
 from retemper.models import logits
+from retemper.models.differentiation import differentiating
 from retemper.objectives.draws import Draws
 
 Differentiated = Literal["loss", "scores"]
@@ -105,12 +106,17 @@ class ForwardPass:
         return self.losses if of == "loss" else -margin(self.logits, self.labels)
 
     def input_gradient(self, of: Differentiated, *, differentiable: bool = True) -> Float[Tensor, "images *shape"]:
-        """The gradient of each image's value by that image, itself differentiable unless that is not asked for."""
+        """The gradient of each image's value by that image, itself differentiable unless that is not asked for.
+
+        Raises:
+            ModelError: torch cannot differentiate the model so.
+        """
         gradient = self._gradients.get(of)
         if gradient is None or (differentiable and not gradient.requires_grad):
             # By the inputs alone, so that no layer computes what its weights would get.
-            (gradient,) = torch.autograd.grad(
-                self.values(of).sum(), self.inputs, retain_graph=True, create_graph=differentiable
-            )
+            with differentiating():
+                (gradient,) = torch.autograd.grad(
+                    self.values(of).sum(), self.inputs, retain_graph=True, create_graph=differentiable
+                )
             self._gradients[of] = gradient
         return gradient if differentiable else gradient.detach()

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from retemper.checks import at_least_one
+from retemper.models.differentiation import differentiating
 from retemper.objectives.base import Term
 from retemper.objectives.forward import ForwardPass
 
@@ -53,5 +54,6 @@ class Jacobian(Term):
 
 
 def _squared_gradients(values: Float[Tensor, " images"], inputs: Tensor) -> Float[Tensor, " images"]:
-    (gradient,) = torch.autograd.grad(values.sum(), inputs, create_graph=True)
+    with differentiating():
+        (gradient,) = torch.autograd.grad(values.sum(), inputs, create_graph=True)
     return gradient.flatten(1).square().sum(1)

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from retemper.data import AUGMENTATIONS, Split
+from retemper.models.differentiation import differentiating
 from retemper.objectives import Objective
 from retemper.objectives.draws import as_they_were, begin_anew
 from retemper.objectives.second_pass import BATCH_NORMALISATIONS, INSTANCE_NORMALISATIONS
@@ -44,6 +45,7 @@ def train_epoch(
     the channels-last layout where they are `wide`.
 
     Raises:
+        ModelError: the model does not run on the data, or cannot be differentiated as the objective asks.
         DivergenceError: a term of the loss is NaN or infinite.
     """
     device = accelerator.device
@@ -74,7 +76,8 @@ def train_epoch(
                 loss = objective.compute(model, inputs, labels, progress=done, generator=generator)
             ledger.add(loss)
             optimiser.zero_grad()
-            accelerator.backward(loss.total)
+            with differentiating():
+                accelerator.backward(loss.total)
             optimiser.step()
             after_step(1)
         means = ledger.close()

@@ -81,7 +81,8 @@ def retrain(
         SettingError: an unknown or impossible setting, a tracker that is not installed, a threat or budget beside an
             objective, or something of another kind than it should be.
         ModelError: the model does not run on the data, has another number of classes, no parameter to train, no last
-            layer that the objective could set, nothing to make smooth, or, with `out`, state that no file keeps.
+            layer that the objective could set, nothing to make smooth, or, with `out`, state that no file keeps; or it
+            cannot be differentiated as the objective asks.
         BudgetError: no weight kept enough clean accuracy.
         CheckpointError: `out` holds a damaged checkpoint or another run.
         DivergenceError: a term of the loss or a logit became NaN or infinite; the last good checkpoint is kept.

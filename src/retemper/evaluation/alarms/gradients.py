@@ -42,8 +42,8 @@ def zero_gradients(subject: Subject, slopes: Float[Tensor, "images *shape"] | No
         unit="share of images whose input gradient is zero or vanishes",
         evidence=f"The input gradients of {share(zero)} "
         + ("do not exist: the graph is cut." if slopes is None else "promise no rise of the loss within the radius."),
-        meaning="Attacks that follow gradients stand still. Look for rounding, casts, detached parts and saturated "
-        "activations in the forward pass.",
+        meaning="Attacks that follow gradients stand still. Look for rounding, casts, detached parts, reentrant "
+        "checkpoints and saturated activations in the forward pass.",
         source=OBFUSCATED,
     )
 

@@ -97,4 +97,5 @@ class _Still(nn.Module):
         self.model = model
 
     def forward(self, inputs: Float[Tensor, "images *shape"]) -> Float[Tensor, "images classes"]:
-        return logits(self.model, inputs) + 0 * inputs.flatten(1).sum(1, keepdim=True)
+        # Detached, since a graph may be there that only fails when it is gone through.
+        return logits(self.model, inputs).detach() + 0 * inputs.flatten(1).sum(1, keepdim=True)
