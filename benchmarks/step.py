@@ -38,12 +38,13 @@ def step(
     inputs, labels = batch(classes, shape)
     inputs = inputs.contiguous(memory_format=layout)
     optimiser = torch.optim.Adam(model.parameters())
+    only = list(model.parameters()) if objective.differentiates_inputs else None  # as `train_epoch` has it
 
     def take() -> None:
         with autocast(precision, inputs.device):
             loss = objective(model, inputs, labels)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward(inputs=only)
         optimiser.step()
 
     return take

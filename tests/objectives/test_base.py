@@ -155,9 +155,7 @@ def test_activations_and_input_gradients_are_computed_only_where_asked_for(
     recordings, differentiated = [], []
     original = torch.autograd.grad
     monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: differentiated.append(1) or original(*a, **k))
-    monkeypatch.setattr(
-        "retemper.objectives.forward.record", lambda *arguments: recordings.append(1) or record(*arguments)
-    )
+    monkeypatch.setattr("retemper.objectives.forward.record", lambda *a, **k: recordings.append(1) or record(*a, **k))
     model, (inputs, labels) = network(3), batch(3)
     needs_graph = []
     model.register_forward_pre_hook(lambda _module, arguments: needs_graph.append(arguments[0].requires_grad))

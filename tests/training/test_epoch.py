@@ -2,26 +2,38 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from retemper.data import Data
 from retemper.errors import ModelError
 from retemper.models import Network, create
 from retemper.models.hashing import weights_hash
-from retemper.objectives import ActivationEntropy, CrossEntropy, InputGradient, PGDTraining, differential_training
+from retemper.objectives import (
+    ActivationEntropy,
+    CrossEntropy,
+    InputGradient,
+    Objective,
+    PGDTraining,
+    differential_training,
+    recipe,
+)
 from retemper.threats import Linf
 from retemper.training import retrain
 from retemper.training.epoch import steps_per_epoch
 
 
-def test_one_step_is_the_step_of_a_bare_loop(network: Network, digits: Data) -> None:
+@pytest.mark.parametrize(
+    "objective", [CrossEntropy(), CrossEntropy() + 0.1 * InputGradient(), recipe(Linf(0.1)), PGDTraining(Linf(0.1))]
+)
+def test_one_step_is_the_step_of_a_bare_loop(objective: Objective, network: Network, digits: Data) -> None:
     """One epoch of one batch with SGD: the weights move by -rate * gradient of the mean loss over all images."""
     inputs, labels = digits.train.batch(slice(None))
     torch.manual_seed(0)
     bare = create("mlp", shape=digits.shape, classes=10)
-    nn.functional.cross_entropy(bare(inputs), labels).backward()
+    objective.compute(bare, inputs, labels, progress=0.0).total.backward()
     rate = 0.1
     retrain(
-        network, digits, CrossEntropy(), epochs=1, batch_size=len(labels), optimiser="sgd", learning_rate=rate,
+        network, digits, objective, epochs=1, batch_size=len(labels), optimiser="sgd", learning_rate=rate,
         schedule="constant", progress=False,
     )  # fmt: skip
     for ours, theirs in zip(network.parameters(), bare.parameters(), strict=True):
@@ -41,6 +53,21 @@ def test_the_same_seed_gives_the_same_weights(objective, digits: Data) -> None:
         retrain(model, digits, objective, epochs=2, augmentation="crop", progress=False)
         hashes.add(weights_hash(model))
     assert len(hashes) == 1
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.first(inputs.flatten(1)).relu()
+        return self.last(checkpoint(self.second, hidden, use_reentrant=True) if self.training else self.second(hidden))
+
+
+def test_reentrant_checkpoints_are_trained_where_no_input_gradient_is_asked_for(digits: Data) -> None:
+    training = retrain(Checkpointed(), digits, CrossEntropy(), epochs=10, progress=False)
+    assert training.history[-1]["validation_accuracy"] > 0.5
 
 
 def test_another_seed_gives_another_order(network: Network, digits: Data) -> None:

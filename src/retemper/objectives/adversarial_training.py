@@ -46,6 +46,11 @@ class AdversarialTraining(Objective):
         self._own: torch.Generator | None = None
         self._checked = False
 
+    @property
+    def differentiates_inputs(self) -> bool:
+        """Whether what is trained on the moved inputs does."""
+        return self.objective.differentiates_inputs
+
     def compute(
         self,
         model: nn.Module,

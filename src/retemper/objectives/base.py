@@ -56,6 +56,11 @@ class Objective(ABC):
             generator: for what is random, on the inputs' device.
         """
 
+    @property
+    def differentiates_inputs(self) -> bool:
+        """Whether a gradient by the inputs is part of the loss."""
+        return False
+
     def check(self, model: nn.Module, train: Split) -> None:  # noqa: B027 - most objectives train any model
         """Raise before training what `settle` would raise after it.
 
@@ -74,11 +79,6 @@ class Term(Objective):
     @abstractmethod
     def name(self) -> str:
         """In histories and specifications."""
-
-    @property
-    def differentiates_inputs(self) -> bool:
-        """Whether the term reads a gradient by the inputs."""
-        return False
 
     @property
     def warmed(self) -> "Term":
@@ -133,6 +133,11 @@ class WeightedSum(Objective):
                 raise SettingError(f"Expected the weight of {term!r} to be a finite number, but got {weight}.")
         self.terms = terms
 
+    @property
+    def differentiates_inputs(self) -> bool:
+        """Whether a term does."""
+        return any(term.differentiates_inputs for _, term in self.terms)
+
     def compute(
         self,
         model: nn.Module,
@@ -143,7 +148,7 @@ class WeightedSum(Objective):
         generator: torch.Generator | None = None,
     ) -> Loss:
         """The weighted sum over one forward pass, and each term's share of it."""
-        differentiable = any(term.differentiates_inputs for _, term in self.terms)
+        differentiable = self.differentiates_inputs
         parts: dict[str, Tensor] = {}
         # An input gradient needs a graph even under no_grad and inference_mode, as in a validation loop.
         alone = differentiable and torch.is_inference_mode_enabled()
