@@ -210,3 +210,18 @@ def test_a_model_that_views_is_evaluated_on_images_of_any_size() -> None:
     assert found.clean_accuracy == 1
     assert found.at(Linf(0.5)).accuracy < 1
     assert autoattack(model, split, Linf(0.5)).standing.sum() <= 6
+
+
+def test_float32_is_float32_whatever_pytorch_was_told() -> None:
+    torch.manual_seed(0)
+    model, seen = nn.Linear(4, 3), set()
+    split = Split(torch.rand(5, 4), torch.zeros(5, dtype=torch.int64))
+    model.register_forward_hook(lambda *_: seen.add(torch.get_float32_matmul_precision()))
+    torch.set_float32_matmul_precision("medium")
+    try:
+        evaluate(model, split, Linf(0.1), attacks=plan(["pgd-ce"], steps=2), alarms=False, progress=False)
+        autoattack(model, split, Linf(0.1))
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert seen == {"highest"}

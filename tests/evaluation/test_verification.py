@@ -190,3 +190,15 @@ def test_a_claim_of_all_is_not_refuted_by_inputs_that_are_answered_rightly() -> 
     found = verify(unmoved, model)
     assert (found.wrong, found.stands) == (0, False)
     assert verify(bundle, model, split).stands
+
+
+def test_float32_is_float32_whatever_pytorch_was_told() -> None:
+    bundle, model, split = refutation()
+    seen = set()
+    model.register_forward_hook(lambda *_: seen.add(torch.get_float32_matmul_precision()))
+    torch.set_float32_matmul_precision("medium")
+    try:
+        verify(bundle, model, split)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert seen == {"highest"}

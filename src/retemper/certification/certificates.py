@@ -15,7 +15,6 @@ from retemper.certification.layers import runs_as
 from retemper.checks import is_a
 from retemper.data import Split
 from retemper.errors import ModelError
-from retemper.models.float32 import exact_float32
 from retemper.models.inference import check_finite, device_of
 
 # How many roundings of the network's own type its scores may be off, relative to the features times the last weights.
@@ -53,7 +52,6 @@ class Certificates:
         }
 
 
-@exact_float32()
 def certify(model: nn.Module, split: Split, *, batch_size: int = 256) -> Certificates:
     """Certify every image of a split: the smallest of (z_y - z_k) / (||w_y - w_k|| L) over the other classes k.
 
