@@ -1,15 +1,18 @@
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from retemper import process_group
 from retemper.process_group import join, launched, share_buffers
 
 SCRIPT = """
 import atexit, sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch.distributed as dist
 from accelerate import PartialState
@@ -76,3 +79,15 @@ def test_alone_a_process_is_all_there_is() -> None:
     model = nn.BatchNorm1d(2)
     share_buffers(model)
     assert torch.equal(model.running_mean, torch.zeros(2))
+
+
+@pytest.mark.parametrize(("mps", "cpu"), [(False, False), (True, True)])
+def test_an_accelerator_is_taken_unless_it_lacks_float64(mps: bool, cpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(
+        process_group, "PartialState", lambda **settings: asked.append(settings) or SimpleNamespace(num_processes=1)
+    )
+    process_group.join()
+    assert [settings["cpu"] for settings in asked] == [cpu]

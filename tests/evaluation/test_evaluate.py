@@ -225,3 +225,10 @@ def test_float32_is_float32_whatever_pytorch_was_told() -> None:
     finally:
         torch.set_float32_matmul_precision("highest")
     assert seen == {"highest"}
+
+
+def test_a_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("retemper.evaluation.evaluate")
+    monkeypatch.setattr(module, "device_of", lambda _model: torch.device("mps"))
+    with pytest.raises(ModelError, match=r"float64.*Apple's MPS; move it with model\.to\(\"cpu\"\)"):
+        evaluate(nn.Linear(4, 3), Split(torch.rand(5, 4), torch.zeros(5, dtype=torch.int64)), Linf(0.1))
