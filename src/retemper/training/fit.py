@@ -22,7 +22,7 @@ def check_fit(model: nn.Module, data: Data) -> None:
                 f"Expected labels from 0 to {len(data.classes) - 1}, as {data.name} has {len(data.classes)} classes, "
                 f"but its {name} split has some from {low} to {high}."
             )
-        if bad := int((~split.inputs.isfinite()).flatten(1).any(1).sum()):
+        if split.inputs.is_floating_point() and (bad := int((~split.inputs.isfinite()).flatten(1).any(1).sum())):
             raise DataError(
                 f"Expected finite inputs, but {bad} of {len(split)} in the {name} split of {data.name} hold NaN or "
                 "infinity. Leave these out, or fill them in."
