@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 # One thread a worker: the suite runs one worker a core, and results stay the same on any machine.
 torch.set_num_threads(1)
@@ -55,3 +56,20 @@ def launch() -> Callable[..., None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the tests out of the user's own cache of decoded data."""
     monkeypatch.setenv("RETEMPER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+class Viewing(nn.Module):
+    """A network for one channel of 16x16 that flattens as beginners are taught, which no channels-last layout bears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), nn.Linear(4 * 14 * 14, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.body(inputs).view(len(inputs), -1))
+
+
+@pytest.fixture
+def viewing() -> nn.Module:
+    torch.manual_seed(0)
+    return Viewing()

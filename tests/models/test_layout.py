@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from retemper.models.layout import channels_last, channels_last_pays, runs_channels_last
 
@@ -63,22 +63,10 @@ def test_a_model_with_weights_for_volumes_keeps_its_layout() -> None:
         assert [parameter.stride() for parameter in model.parameters()] == before
 
 
-class Viewing(nn.Module):
-    """As beginners are taught to flatten."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Linear(4 * 14 * 14, 2)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.head(self.body(inputs).view(-1, 4 * 14 * 14))
-
-
-def test_a_model_that_views_is_seen_not_to_run_so() -> None:
-    inputs = torch.rand(2, 3, 16, 16)
-    assert runs_channels_last(network(), inputs)
-    model = Viewing().train()
-    assert not runs_channels_last(model, inputs)
-    assert model.training
-    assert model(inputs).shape == (2, 2)
+def test_a_model_that_views_is_seen_not_to_run_so(viewing: nn.Module) -> None:
+    assert runs_channels_last(network(), torch.rand(2, 3, 16, 16))
+    inputs = torch.rand(2, 1, 16, 16)
+    assert not runs_channels_last(viewing.train(), inputs)
+    assert viewing.training
+    assert viewing(inputs).shape == (2, 10)
     assert not runs_channels_last(network(), torch.rand(2, 3, 8, 8)), "too small for the layout to pay"

@@ -188,3 +188,12 @@ def test_pairs_too_many_to_look_at_have_the_value_of_equally_spread_copies_of_fe
     many = value(logits.repeat(200, 1), labels.repeat(200))  # as a table of pairs, 29 GB
     scores = (logits[:, 1] - logits[:, 0]).tolist()
     assert many == pytest.approx(paper(scores, labels.tolist()), rel=1e-8)
+
+
+def test_on_an_accelerator_it_looks_at_pairs_of_images_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for way in ("_by_images", "_by_classes"):
+        monkeypatch.setattr(differential, way, lambda logits, _labels, way=way: asked.append(way) or logits.sum())
+    for device in ("cpu", "meta"):
+        Differential()(nn.Identity(), torch.zeros(2000, 3, device=device), torch.zeros(2000, dtype=int, device=device))
+    assert asked == ["_by_classes", "_by_images"]

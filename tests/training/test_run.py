@@ -319,23 +319,12 @@ def test_a_tracker_that_is_not_installed_is_refused(
         retrain(network, digits, CrossEntropy(), epochs=1, out=tmp_path, trackers=["tensorboard"], progress=False)
 
 
-class Viewing(nn.Module):
-    """As beginners are taught to flatten, which no channels-last layout bears."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), nn.Linear(4 * 14 * 14, 10)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.head(self.body(inputs).view(-1, 4 * 14 * 14))
-
-
-def test_a_model_that_views_is_trained_on_images_of_any_size(digits: Data) -> None:
+def test_a_model_that_views_is_trained_on_images_of_any_size(viewing: nn.Module, digits: Data) -> None:
     def larger(split: Split) -> Split:
         return Split(split.inputs.repeat_interleave(2, 2).repeat_interleave(2, 3), split.labels)
 
     splits = {name: larger(digits.split(name)) for name in ("train", "validation", "test")}
-    training = retrain(Viewing(), replace(digits, **splits), CrossEntropy(), epochs=5, progress=False)
+    training = retrain(viewing, replace(digits, **splits), CrossEntropy(), epochs=5, progress=False)
     assert training.history[-1]["validation_accuracy"] > 0.5
 
 

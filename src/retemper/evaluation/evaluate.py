@@ -91,8 +91,8 @@ def evaluate(
     Raises:
         SettingError: no threat, no attack, inputs outside a threat's bounds, bounds that are not finite beside
             alarms or `out`, or a seed outside [0, 2**32).
-        ModelError: the model does not run on the inputs, has too few classes, returns NaN, or is in half
-            precision; without alarms also where it cannot be differentiated.
+        ModelError: the model does not run on the inputs, has too few classes, returns NaN, is in half
+            precision, or is on Apple's MPS; without alarms also where it cannot be differentiated.
         CheckpointError: `out` holds another evaluation, or is damaged.
         OSError: `out` cannot be written.
     """
