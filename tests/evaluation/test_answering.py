@@ -13,7 +13,7 @@ from retemper.data import Split
 from retemper.errors import GradientError
 from retemper.evaluation import Alarm, evaluate, plan
 from retemper.evaluation.answering import ANSWERED, answer
-from retemper.evaluation.chunks import divided
+from retemper.evaluation.images import Images, divided
 from retemper.evaluation.judged import Judge
 from retemper.evaluation.pieces import Pieces
 from retemper.evaluation.processes import Processes
@@ -37,6 +37,7 @@ class Above(nn.Module):
 # The first and the fourth image fall within 0.1, and so on; chunks of two differ, so that they can be told apart.
 INPUTS = torch.tensor([[0.45], [0.35], [0.25], [0.45], [0.35], [0.25]], dtype=torch.float64)
 LABELS = torch.zeros(6, dtype=torch.int64)
+IMAGES = Images(Split(INPUTS, LABELS), torch.device("cpu"), torch.float64)
 
 
 def answering(
@@ -99,7 +100,7 @@ def answering(
     by_gradients = torch.where(known > 0, known, INF)
     broken = Broken(known, INPUTS.clone(), LABELS.clone(), counts, by_gradients)
     alarms = answer(
-        Judge(Above()), divided(INPUTS, LABELS, 2), THREATS, broken, seed=0, was_training=False,
+        Judge(Above()), IMAGES, divided(len(INPUTS), 2), THREATS, broken, seed=0, was_training=False,
         pieces=Pieces(folder, {}, resume=True), processes=Processes(),
     )  # fmt: skip
     return alarms, broken, asked

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from retemper.data import Split
 from retemper.errors import CheckpointError
 from retemper.evaluation import Attack, Evaluation, evaluate, plan
-from retemper.evaluation.chunks import Found, divided
+from retemper.evaluation.chunks import Found
 from retemper.evaluation.processes import Processes
 from retemper.evaluation.search import Broken
 from retemper.threats import L2, Linf, Threat
@@ -26,16 +26,6 @@ ATTACKS = plan(["fgsm", "pgd-ce", "apgd-targeted"], steps=4, classes=5)
 def run(small: Any, **settings: Any) -> Evaluation:
     given = {"attacks": ATTACKS, "alarms": False, "progress": False} | settings
     return evaluate(small.model, small.split, THREATS, **given)
-
-
-def test_chunks_are_neighbours_of_a_fixed_size_but_the_last() -> None:
-    inputs, labels = torch.arange(7.0)[:, None], torch.arange(7)
-    chunks = divided(inputs, labels, 3)
-    assert [chunk.number for chunk in chunks] == [0, 1, 2]
-    assert [chunk.labels.tolist() for chunk in chunks] == [[0, 1, 2], [3, 4, 5], [6]]
-    for chunk in chunks:
-        assert torch.equal(chunk.inputs, inputs[chunk.places])
-        assert torch.equal(chunk.labels, labels[chunk.places])
 
 
 def test_what_was_found_comes_back_from_a_piece() -> None:

@@ -78,13 +78,13 @@ def train(
     For example, first `--objective plain --out runs/plain`, then
     `--from runs/plain/model.safetensors --objective entropic --epochs 2 --out runs/entropic`.
     """
-    from retemper.cli.training import Asked, begun, check_like, presets_with, train_once, train_tuned
+    from retemper.cli.training import Asked, begun, check_objective, presets_with, train_once, train_tuned
     from retemper.data import load
     from retemper.errors import SettingError
     from retemper.objectives import PRESETS
     from retemper.threats import parse
 
-    check_like(objective, like)
+    check_objective(objective, like)
     loaded = load(data, classes=options.names(classes) or None)
     factory = model if model is not None and ":" in model else None
     network = begun(start, model, activation, loaded, seed)

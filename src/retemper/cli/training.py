@@ -71,13 +71,15 @@ def begun(start: Path | None, model: str | None, activation: str | None, data: D
     return fresh(model or "small-cnn", data, activation=activation or "relu", seed=seed)
 
 
-def check_like(objective: str, like: Path | None) -> None:
-    """Make sure that a network to mimic is named where one is needed, and nowhere else.
+def check_objective(objective: str, like: Path | None) -> None:
+    """Make sure that there is such an objective, and a network to mimic where one is needed, and nowhere else.
 
     Raises:
         SettingError: it is not so.
     """
     name, _, _ = objective.strip().partition(":")
+    if name not in (known := (*PRESETS, MIMIC)):
+        raise SettingError(f"Expected an objective out of {', '.join(known)}, but got {objective!r}.")
     if name == MIMIC and like is None:
         raise SettingError(
             "Expected --like with the weights of a robust network for `mimic` to retrain towards, but got none; pass "

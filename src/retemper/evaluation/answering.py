@@ -10,7 +10,8 @@ from torch import Tensor
 from retemper.evaluation.alarms import Alarm, answered, sound
 from retemper.evaluation.alarms.sound import IMAGES
 from retemper.evaluation.alarms.subject import spread
-from retemper.evaluation.chunks import Chunk, own
+from retemper.evaluation.chunks import own
+from retemper.evaluation.images import Chunk, Images, Loaded
 from retemper.evaluation.judged import Judge
 from retemper.evaluation.pieces import Piece, Pieces
 from retemper.evaluation.processes import Processes
@@ -23,6 +24,7 @@ ANSWERED = "answers to alarms"
 
 def answer(
     judge: Judge,
+    images: Images,
     chunks: Sequence[Chunk],
     threats: Sequence[Threat],
     broken: Broken,
@@ -39,7 +41,8 @@ def answer(
 
     Args:
         judge: the model, and what counts as its answer.
-        chunks: all of them.
+        images: all of them.
+        chunks: that they are divided into.
         threats: of one norm, from small radii to large ones.
         broken: what the search found at them, on the CPU.
         seed: of the noise.
@@ -51,16 +54,16 @@ def answer(
     for number, threat in enumerate(threats):
         low, high = threat.bounds
         name = f"{threat}-{low}-{high}".replace("/", "_").replace(":", "-")
-        alarms = _sounded(judge, chunks, threat, broken, seed, was_training, pieces, processes, name)
+        alarms = _sounded(judge, images, threat, broken, seed, was_training, pieces, processes, name)
         if any(alarm.rings for alarm in alarms):
-            alarms = _answered(judge, chunks, threats, number, broken, seed, alarms, pieces, processes, name)
+            alarms = _answered(judge, images, chunks, threats, number, broken, seed, alarms, pieces, processes, name)
         found.append(alarms)
     return found
 
 
 def _sounded(
     judge: Judge,
-    chunks: Sequence[Chunk],
+    images: Images,
     threat: Threat,
     broken: Broken,
     seed: int,
@@ -75,7 +78,7 @@ def _sounded(
         right, standing = (spread(broken.distances > least, IMAGES) for least in (0.0, threat.radius))
         if not len(right):
             return Piece({}, [])
-        sample = _sample(chunks, torch.cat([right, standing]).unique())
+        sample = images.at(torch.cat([right, standing]).unique())
         alarms = sound(
             judge.model,
             sample.inputs,
@@ -94,18 +97,9 @@ def _sounded(
     return _read(processes.gather(mine)[0])
 
 
-def _sample(chunks: Sequence[Chunk], numbers: Tensor) -> Chunk:
-    """The images of these numbers, whatever chunks they are in, as one."""
-    here = [torch.isin(chunk.places, numbers.to(chunk.places)) for chunk in chunks]
-    inputs, labels, places = (
-        torch.cat([getattr(chunk, name)[some] for chunk, some in zip(chunks, here, strict=True)])
-        for name in ("inputs", "labels", "places")
-    )
-    return Chunk(0, inputs, labels, places)
-
-
 def _answered(
     judge: Judge,
+    images: Images,
     chunks: Sequence[Chunk],
     threats: Sequence[Threat],
     number: int,
@@ -119,24 +113,25 @@ def _answered(
     threat = threats[number]
 
     def compute(chunk: Chunk) -> Piece:
-        noise = Noise.keyed(chunk.places, seed, "answers")
-        standing = _beyond(broken.distances, threat, chunk)
+        here = images.of(chunk)
+        noise = Noise.keyed(here.places, seed, "answers")
+        standing = _beyond(broken.distances, threat, here)
         candidates, fallen, after = answered(
             judge.model,
-            chunk.inputs,
-            chunk.labels,
+            here.inputs,
+            here.labels,
             standing,
             threat,
             noise,
             alarms,
-            broken=~_beyond(broken.by_gradients, threat, chunk),
+            broken=~_beyond(broken.by_gradients, threat, here),
         )
         predicted, _ = judge(candidates)
-        fallen = fallen & (predicted != chunk.labels) & threat.allows(candidates, chunk.inputs)
+        fallen = fallen & (predicted != here.labels) & threat.allows(candidates, here.inputs)
         tensors = {
-            "places": chunk.places[fallen],
+            "places": here.places[fallen],
             "points": candidates[fallen],
-            "distances": threat.distance(candidates[fallen], chunk.inputs[fallen]).clamp_max(threat.radius),
+            "distances": threat.distance(candidates[fallen], here.inputs[fallen]).clamp_max(threat.radius),
             "predicted": predicted[fallen],
         }
         return Piece(tensors, [asdict(alarm) for alarm in after] if standing.any() else None)
@@ -179,6 +174,6 @@ def _read(piece: Piece) -> tuple[Alarm, ...]:
     return tuple(Alarm(**facts) for facts in piece.facts)
 
 
-def _beyond(distances: Tensor, threat: Threat, chunk: Chunk) -> Tensor:
-    """Which images of a chunk have their distance beyond the radius."""
-    return (distances[chunk.places.cpu()] > threat.radius).to(chunk.places.device)
+def _beyond(distances: Tensor, threat: Threat, some: Loaded) -> Tensor:
+    """Which of some images have their distance beyond the radius."""
+    return (distances[some.places.cpu()] > threat.radius).to(some.places.device)

@@ -1,4 +1,4 @@
-"""The chunks of an evaluation: searched one by one, shared among processes, kept as pieces, joined at the end."""
+"""The search through all chunks: shared among processes, kept as pieces, joined at the end."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from retemper.evaluation.attack_plan import Attack
+from retemper.evaluation.images import Chunk, Images
 from retemper.evaluation.judged import Judge
 from retemper.evaluation.pieces import Piece, Pieces
 from retemper.evaluation.processes import Processes
@@ -17,21 +18,6 @@ from retemper.evaluation.search import Broken, Search, grouped
 from retemper.threats import Threat
 
 KEPT = ("distances", "points", "predicted", "by_gradients")  # of `Broken`, by norm
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some images of a split, on the model's device."""
-
-    number: int
-    inputs: Float[Tensor, "images *shape"]
-    labels: Int[Tensor, " images"]
-    places: Int[Tensor, " images"]
-
-    @property
-    def name(self) -> str:
-        """Of the piece that keeps what is found on it."""
-        return f"chunk-{self.number:05d}"
 
 
 @dataclass(frozen=True)
@@ -62,15 +48,9 @@ class Found:
         return cls(tensors["predicted"], norms)
 
 
-def divided(inputs: Tensor, labels: Tensor, size: int) -> list[Chunk]:
-    """The images in chunks of a fixed size, the last one smaller."""
-    places = torch.arange(len(inputs), device=inputs.device)
-    parts = zip(inputs.split(size), labels.split(size), places.split(size), strict=True)
-    return [Chunk(number, *part) for number, part in enumerate(parts)]
-
-
 def search(
     judge: Judge,
+    images: Images,
     chunks: Sequence[Chunk],
     threats: Sequence[Threat],
     *,
@@ -89,11 +69,12 @@ def search(
     """
 
     def compute(chunk: Chunk) -> Piece:
+        here = images.of(chunk)
         search = Search(
             judge,
-            chunk.inputs,
-            chunk.labels,
-            chunk.places,
+            here.inputs,
+            here.labels,
+            here.places,
             attacks=attacks,
             closest=closest,
             seed=seed,
@@ -117,7 +98,7 @@ def own(chunks: Sequence[Chunk], processes: Processes) -> Iterator[Chunk]:
 def steps(chunks: Sequence[Chunk], threats: Sequence[Threat], attacks: Sequence[Attack], closest: Attack | None) -> int:
     """By how much a search of these chunks advances."""
     runs = sum(len(group) * len(attacks) + (closest is not None) for group in grouped(threats))
-    return runs * sum(len(chunk.labels) for chunk in chunks)
+    return runs * sum(map(len, chunks))
 
 
 def _joined(parts: Sequence[Found]) -> Found:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from retemper.errors import ModelError, SettingError
 from retemper.evaluation.alarms import Alarm
 from retemper.evaluation.answering import answer
 from retemper.evaluation.attack_plan import Attack, adapted, budget, transferred
-from retemper.evaluation.chunks import divided, own, search, steps
+from retemper.evaluation.chunks import own, search, steps
 from retemper.evaluation.curve import Curve
+from retemper.evaluation.images import Images, divided
 from retemper.evaluation.judged import Judge
 from retemper.evaluation.outcome import Evaluation, Example, Robustness
 from retemper.evaluation.pieces import Pieces
@@ -80,7 +82,7 @@ def evaluate(
         alarms: sound the alarms on at most 64 images of each kind (answered rightly, still standing) from all over the
             split, all at once whatever `batch_size` is, and answer those that ring; a figure at which one rings
             unanswered cannot be trusted.
-        batch_size: how many images make a chunk; memory grows with it.
+        batch_size: how many images make a chunk; memory grows with it, on the model's device with it alone.
         seed: of the attacks' random numbers.
         keep: how many adversarial examples to return with each threat, the first by index.
         out: a folder that keeps what is done, so that the same call goes on after a kill.
@@ -120,14 +122,12 @@ def evaluate(
             "Expected a model on a device with float64, which distances are taken in, but got one on Apple's MPS; move "
             'it with model.to("cpu").'
         )
-    # Bytes become floats on the CPU, as in training: other devices may round otherwise.
-    inputs, labels = split.batch(slice(None))
-    # A copy, which no model that writes into its inputs spoils, and through which gradients go also where the images
-    # were made under inference_mode.
-    inputs, labels = inputs.to(device, _dtype(model), copy=True), labels.to(device, copy=True)
-    for threat in threats:
-        threat.check_inputs(inputs)
-    classes = _classes(model, inputs, labels)
+    images, chunks = Images(split, device, _dtype(model)), divided(len(split), batch_size)
+    for inputs, _ in split.batches(batch_size):
+        for threat in threats:
+            threat.check_inputs(inputs.to(images.dtype))
+    first = images.of(chunks[0]).inputs
+    classes = _classes(model, first, split.labels)
     chosen = [
         *([transferred(surrogate.to(device_of(model)))] if surrogate is not None else []),
         *(budget(attacks, classes=classes) if isinstance(attacks, str) else attacks),
@@ -153,12 +153,13 @@ def evaluate(
         # Only the main process begins anew: the others would delete what it has written since.
         again = resume or not processes.is_main
         pieces = Pieces(Path(out) if out is not None else None, identity, resume=again)
-    draws = DRAWS if is_random(model, inputs[:batch_size]) else 1
+    draws = DRAWS if is_random(model, first) else 1
     # Weights made of others need be made only once, but for those that are drawn.
     judge = Judge(materialised(model) if draws == 1 and is_parametrised(model) else model, draws)
     norms = grouped(threats)
-    wide = runs_channels_last(judge.model, inputs[:2].clone())
-    chunks = divided(inputs.contiguous(memory_format=torch.channels_last) if wide else inputs, labels, batch_size)
+    wide = runs_channels_last(judge.model, first[:2].clone())
+    if wide:
+        images = replace(images, layout=torch.channels_last)
     mine = list(own(chunks, processes))
     total = steps(mine, threats, chosen, closest)
     done = steps([chunk for chunk in mine if pieces.holds(chunk.name)], threats, chosen, closest)
@@ -166,6 +167,7 @@ def evaluate(
     with channels_last(judge.model, wanted=wide), progress_line(label, total, done, shown=shown) as advance:
         found = search(
             judge,
+            images,
             chunks,
             threats,
             attacks=chosen,
@@ -181,6 +183,7 @@ def evaluate(
             if alarms:
                 answers = answer(
                     judge,
+                    images,
                     chunks,
                     group,
                     broken,
@@ -197,7 +200,7 @@ def evaluate(
     }
     ran = [*([closest] if closest else []), *chosen]
     return Evaluation(
-        clean=(found.predicted == labels.cpu()).numpy(),
+        clean=(found.predicted == split.labels.cpu()).numpy(),
         robustness=tuple(robustness[threat] for threat in threats),
         curves=tuple(_curve(group, broken, curve) for group, broken in zip(norms, found.norms, strict=True)),
         attacks=tuple(str(attack) for attack in ran),
@@ -238,7 +241,7 @@ def _classes(model: nn.Module, inputs: Tensor, labels: Tensor) -> int:
         ModelError: it has no logit for some label.
     """
     with evaluation_mode(model), torch.no_grad():
-        classes = logits(model, inputs[:1]).shape[1]
+        classes = logits(model, inputs[:1].clone()).shape[1]
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise ModelError(
