@@ -249,9 +249,9 @@ def test_other_images_and_threats_in_the_same_folder_are_refused(small: Any, tmp
     settings: dict[str, Any] = {
         "attacks": ATTACKS, "alarms": False, "progress": False, "batch_size": 7, "out": tmp_path,
     }  # fmt: skip
-    with pytest.raises(CheckpointError, match=r"differs in data\. "):
+    with pytest.raises(CheckpointError, match=r"differs in data \(other images or .*\)\. "):
         evaluate(small.model, small.split.take(29), THREATS, **settings)
-    with pytest.raises(CheckpointError, match=r"differs in data\. "):
+    with pytest.raises(CheckpointError, match=r"differs in data \(other images or .*\)\. "):
         evaluate(small.model, Split(small.split.inputs, small.split.labels.roll(1)), THREATS, **settings)
     with pytest.raises(CheckpointError, match=r"differs in threats"):
         evaluate(small.model, small.split, [*THREATS[:3], Linf(0.06, (-1.0, 1.0))], **settings)

@@ -12,6 +12,7 @@ from retemper.files import read_json, replacing, write_json
 from retemper.identity import REPLACE, differences
 
 KINDS = ("chunk", "alarms", "answers")  # what the names of pieces begin with
+DATA = "data (other images or labels, or another number of them)"  # of which a hash alone is kept
 
 
 class Piece(NamedTuple):
@@ -73,8 +74,8 @@ class Pieces:
 
 
 def _check_same(written: Path, identity: dict[str, Any]) -> None:
-    before = read_json(written)
-    if others := differences(before, identity):
+    if others := differences(read_json(written), identity):
+        others = [DATA if other == "data" else other for other in others]
         raise CheckpointError(
             f"{written.parent} holds another evaluation: it differs in {', '.join(others)}. Name another folder, "
             f"{REPLACE} to evaluate anew."
