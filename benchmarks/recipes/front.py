@@ -16,7 +16,8 @@ def front(rows: Sequence[Row], threat: str) -> set[str]:
         first, second = one.official[threat], other.official[threat]
         if first is None or second is None:
             first, second = one.robust[threat], other.robust[threat]
-        ours, theirs = (first.mean, -one.cost), (second.mean, -other.cost)
+        # Equal shares of several seeds have means that differ by rounding.
+        ours, theirs = (round(first.mean, 9), -one.cost), (round(second.mean, 9), -other.cost)
         return ours != theirs and all(a >= b for a, b in zip(ours, theirs, strict=True))
 
     return {row.row for row in trusted if not any(beats(other, row) for other in trusted)}

@@ -73,6 +73,16 @@ def test_the_front_is_what_nothing_trusted_beats_in_both() -> None:
         assert f">{each.row}<" in drawn
 
 
+def test_the_same_shares_in_another_order_are_no_more_robust() -> None:
+    shares = [np.arange(10) < count for count in (3, 2, 1)]
+    cheap, dear = (
+        replace(row(name, 0.5, cost), robust={"linf:0.1": Share.of(order)})
+        for name, cost, order in (("cheap", 1.0, shares), ("dear", 5.0, shares[::-1]))
+    )
+    assert cheap.robust["linf:0.1"].mean != dear.robust["linf:0.1"].mean
+    assert front([cheap, dear], "linf:0.1") == {"cheap"}
+
+
 @given(st.lists(st.floats(-0.1, 1.1), min_size=1, max_size=29))
 def test_names_are_spread_so_that_none_runs_into_another(wanted: list[float]) -> None:
     gap = 0.95 / len(wanted)

@@ -8,6 +8,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from datasets.utils import are_progress_bars_disabled
 from datasets.utils import logging as hub_logging
+from PIL import Image
 
 from retemper.data.hub import open_hub, open_local
 from retemper.errors import DataError
@@ -167,3 +168,26 @@ def test_hub_set_that_cannot_be_read_names_the_cause(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(datasets, "load_dataset", broken)
     with pytest.raises(DataError, match=r"me/set cannot be read .*KeyError: 'feature'"):
         open_hub("me/set")
+
+
+@pytest.mark.parametrize(
+    ("folders", "rows"),
+    [
+        (["train/bus", "train/train", "test/bus", "test/train"], {"train": 4, "test": 4}),
+        (["train/bus", "train/test", "test/bus", "test/test"], {"train": 4, "test": 4}),
+        (["bus", "train"], {"train": 4}),
+        (["bus", "test", "val"], {"train": 6}),
+        (["train/bus", "train/car", "valid/bus", "valid/car"], {"train": 4, "valid": 4}),
+    ],
+)
+def test_classes_that_are_called_like_splits_stay_classes(
+    folders: list[str], rows: dict[str, int], tmp_path: Path
+) -> None:
+    for folder in folders:
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        for shade in range(2):
+            Image.new("L", (4, 4), shade).save(tmp_path / "set" / folder / f"{shade}.png")
+    with open_local(tmp_path / "set") as tables:
+        assert {name: len(table) for name, table in tables.items()} == rows
+        for table in tables.values():
+            assert set(table.features["label"].names) == {Path(folder).name for folder in folders}

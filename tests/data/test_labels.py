@@ -46,3 +46,10 @@ def test_labels_that_are_none_are_refused(labels: list[object], names: list[str]
 def test_strings_in_one_split_and_integers_in_another_are_refused() -> None:
     with pytest.raises(DataError, match="integers and strings"):
         number_labels({"train": np.array(["0", "1"]), "test": np.array([0, 1])}, None, "x")
+
+
+def test_unsigned_labels_beside_signed_ones_stay_integers() -> None:
+    labels = {"train": np.array([0, 2, 1], dtype=np.uint64), "test": np.array([1, 2], dtype=np.int64)}
+    numbers, classes = number_labels(labels, None, "set")
+    assert classes == ("0", "1", "2")
+    assert numbers["train"].tolist() == [0, 2, 1]

@@ -112,3 +112,14 @@ def test_load_takes_test_or_splits_off_a_third() -> None:
 def test_datasets_that_cannot_be_read_are_refused(dataset: Dataset[Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_torch_datasets(dataset, None)
+
+
+def test_labels_of_test_are_read_under_its_own_class_names() -> None:
+    def images(names: list[str]) -> Listed:
+        shades = {"cat": 0.1, "dog": 0.5, "owl": 0.9}
+        return Listed([(torch.full((1, 2, 2), shades[name]), place) for place, name in enumerate(names)], names)
+
+    found = read_torch_datasets(images(["cat", "dog", "owl"]), images(["cat", "owl"]))
+    assert found.splits["test"].labels.tolist() == [0, 2]
+    with pytest.raises(DataError, match=r"but test has \['owl'\] besides"):
+        read_torch_datasets(images(["cat", "dog"]), images(["cat", "owl"]))

@@ -55,6 +55,7 @@ def test_a_true_refutation_stands(threat: Threat, given_data: bool) -> None:
     found = verify(bundle, model, split if given_data else None)
     assert found.stands
     assert (found.listed, found.inside, found.wrong) == (201, 201, 201)
+    assert verify(bundle, model, bounds=[0, 1]).stands  # type: ignore[arg-type]
     assert found.accuracy == 199 / 400
     assert found.interval == wilson(199, 400)
     assert (found.same_weights, found.well_formed, found.same_data) == (True, True, True if given_data else None)

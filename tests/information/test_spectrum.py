@@ -35,3 +35,9 @@ def test_fewer_images_than_features() -> None:
 def test_one_image_is_an_error() -> None:
     with pytest.raises(DataError, match="two images or more, but got 1"):
         spectrum(torch.ones(1, 3))
+
+
+def test_features_that_are_all_constant_vary_in_no_direction() -> None:
+    found = spectrum(torch.full((3, 5), 0.1, dtype=torch.float64))
+    assert (found.features, found.constant) == (5, 5)
+    assert found.offset == pytest.approx(0.1 * 5**0.5)

@@ -43,3 +43,10 @@ def test_three_classes_in_a_pipeline() -> None:
 def test_one_class_is_an_error_that_names_it() -> None:
     with pytest.raises(DataError, match=r"one class: .*7"), warnings.catch_warnings():
         DifferentialClassifier().fit(np.eye(3), [7, 7, 7])
+
+
+def test_views_of_arrays_are_taken() -> None:
+    features, labels = load_iris(return_X_y=True)
+    for seen, numbers in ((features[::-1], labels[::-1]), (features[:, ::-1], labels), (features[::2], labels[::2])):
+        expected = DifferentialClassifier().fit(np.ascontiguousarray(seen), numbers.copy())
+        assert np.array_equal(DifferentialClassifier().fit(seen, numbers).coef_, expected.coef_)

@@ -51,3 +51,14 @@ def test_the_tally_counts_alarms_by_name(
         for place, (effect, answer) in enumerate(zip(effects, answers, strict=True))
     ]
     assert tally(sounded(make_evaluation(alarms=alarms).robustness)) == sentence
+
+
+def test_an_alarm_that_is_answered_at_one_threat_alone_is_told_of(
+    make_evaluation: Make, make_alarm: Callable[..., Alarm]
+) -> None:
+    alarm = make_alarm("open", 0.9)
+    first, second, third = make_evaluation(alarms=[alarm]).robustness
+    second = replace(second, alarms=(replace(alarm, answered_by="more restarts"),))
+    assert tally(sounded([first, second])) == "1 alarm sounded, 1 rings: 1 answered at some threats alone."
+    third = replace(third, alarms=(alarm, make_alarm("other", 0.9)))
+    assert tally(sounded([first, second, third])).endswith("2 ring: 1 answered at some threats alone, 1 not.")

@@ -42,3 +42,16 @@ def test_threats_are_spelled_as_they_were_given(threat: str, norm: str, radius: 
 @pytest.mark.parametrize(("items", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ("abc", "a, b and c")])
 def test_listings_read_as_in_a_sentence(items: list[str], text: str) -> None:
     assert wording.listing(items) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.0, 0.008, "0.0 to +0.8"),
+        (0.0002, 0.01, "+0.02 to +1.0"),
+        (-0.01, -0.0003, "−1.0 to −0.03"),
+        (0, 1e-17, "0.0 to 0.0"),
+    ],
+)
+def test_an_end_that_is_not_zero_is_not_shown_as_zero(low: float, high: float, text: str) -> None:
+    assert wording.points_interval(Interval(low, high)) == text

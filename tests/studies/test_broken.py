@@ -59,6 +59,24 @@ def test_the_verdict_says_how_far_the_share_falls(differential: Attacked, words:
     assert len(verdict.splitlines()) == 4
 
 
+@pytest.mark.parametrize(
+    ("cross_entropy", "differential", "said"),
+    [
+        ((50, 475), (400, 150), "does not fall (52.5% -> 55.0% within 0.5"),
+        ((200, 240), (20, 300), "falls, but not to half (44.0% -> 32.0% within 0.5"),
+    ],
+)
+def test_the_word_and_the_shares_beside_it_are_of_the_same_images(
+    cross_entropy: tuple[int, int], differential: tuple[int, int], said: str
+) -> None:
+    """Of 1,000 images so many are answered wrongly and so many broken: clean accuracies differ."""
+    both = [
+        seen(*[0.0] * wrong, *[0.4] * broken, *[2] * (1000 - wrong - broken))
+        for wrong, broken in (cross_entropy, differential)
+    ]
+    assert outcome(*both).verdict().count(said) == 4
+
+
 def test_where_nothing_breaks_nothing_falls() -> None:
     verdict = outcome(seen(*[2] * 200), seen(*[2] * 200)).verdict()
     assert verdict.count("does not fall (") == 4

@@ -3,6 +3,7 @@ from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
@@ -96,6 +97,31 @@ def test_the_seeds_of_a_way_are_one_network_to_rank() -> None:
     one = next(one for one in Found(study, networks).correlations() if (one.quantity, one.place) == ("active", LAST))
     assert one.within["mlp"] == one.overall == pytest.approx(1)
     assert Found(study, networks).by_chance() == of_networks(4).by_chance()
+
+
+def test_means_that_differ_by_rounding_are_ties() -> None:
+    networks = tuple(
+        network("mlp", way, robust, 0.1 * way, seed=seed)
+        for way, order in enumerate(((0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.3, 0.1, 0.2)))
+        for seed, robust in enumerate(order)
+    )
+    for one in Found(replace(STUDY, seeds=3), networks).correlations():
+        assert np.isnan(one.overall)
+
+
+def test_a_layer_of_one_unit_has_no_share() -> None:
+    networks = tuple(
+        replace(one, layers=(*one.layers, LayerProfile("single", 1, 40, 40, 1.0, 0.0, 0.0, 0.5, 1.0)))
+        for one in (network("mlp", way, 0.1 * way, 0.2 * way) for way in range(4))
+    )
+    found = Found(STUDY, networks)
+    assert np.isnan(networks[0].share("activation_entropy", LAST))
+    assert networks[0].share("activation_entropy", MEAN) == networks[0].share("activation_entropy", FIRST)
+    assert np.isnan(found.by_layer("mlp-1")["single"]["activation_entropy"])
+    correlations = {(one.quantity, one.place): one.overall for one in found.correlations()}
+    assert np.isnan(correlations["activation_entropy", LAST])
+    assert correlations["active", FIRST] == pytest.approx(1)
+    json.dumps(found.as_json(), allow_nan=False)
 
 
 @pytest.mark.parametrize(

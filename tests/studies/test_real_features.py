@@ -7,7 +7,7 @@ from retemper.errors import SettingError
 from retemper.information import Spectrum
 from retemper.studies.real_features import Measured, Pair, Study, run, summary
 
-SPECTRUM = Spectrum((2.0, 1.0), 1.8, 0, 0.0)
+SPECTRUM = Spectrum((2.0, 1.0), 1.8, 2, 0, 0.0)
 
 
 @pytest.fixture(scope="module")

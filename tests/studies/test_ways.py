@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -83,3 +85,27 @@ def test_a_way_may_have_epochs_of_its_own(tmp_path: Path) -> None:
     way = Way("short", CrossEntropy(), "mlp", epochs=1)
     _, training = way.train(data, tmp_path / "short-0", epochs=3, seed=0, progress=False)
     assert len(training.history) == 1
+
+
+CONTENDING = """
+import sys, torch
+from pathlib import Path
+from retemper.data import load
+from retemper.objectives import CrossEntropy
+from retemper.studies.ways import Way
+torch.set_num_threads(1)
+way = Way(sys.argv[1], CrossEntropy(), "mlp", base_epochs=10)
+way.train(load("digits"), Path(sys.argv[2]) / sys.argv[1], epochs=1, seed=0, progress=False)
+"""
+
+
+def test_two_processes_that_want_the_same_base_train_it_once(tmp_path: Path) -> None:
+    started = [
+        subprocess.Popen([sys.executable, "-c", CONTENDING, name, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    trained = [load_model(tmp_path / name / "model.safetensors") for name in ("one", "two")]
+    assert weights_hash(trained[0]) == weights_hash(trained[1])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retemper.data.cache import cache_folder
+from retemper.data.found import ROLES
 from retemper.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def open_local(path: Path) -> Iterator["DatasetDict"]:
         try:
             with _quiet():
                 if path.is_dir():
-                    tables = load_dataset(str(path), cache_dir=scratch)
+                    tables = load_dataset(str(path), data_files=_by_folder(path), cache_dir=scratch)
                 else:
                     tables = load_dataset(path.suffix[1:], data_files=str(path), cache_dir=scratch)
         except Exception as error:  # Arrow, pandas, the file system: each has errors of its own
@@ -40,6 +41,20 @@ def open_local(path: Path) -> Iterator["DatasetDict"]:
                 "images (train/cat/1.png), or one .parquet or .csv file; fetch it anew if it is cut short."
             ) from error
         yield tables
+
+
+def _by_folder(path: Path) -> dict[str, str] | None:
+    """Which files make which split, where the folder's sub-folders say it; else None.
+
+    `datasets` itself puts a file into every split whose name is anywhere in its path: test images of a class `train`
+    would be trained on.
+    """
+    folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+    names = [name for name in folders if not name.startswith((".", "__"))]
+    splits = [name for name in names if name in ROLES]
+    if "train" in splits and splits == names:
+        return {name: f"{name}/**" for name in splits}
+    return {"train": "**"} if splits and not any(entry.is_file() for entry in path.iterdir()) else None
 
 
 def open_hub(name: str) -> "DatasetDict":

@@ -45,7 +45,8 @@ def _flat(values: np.ndarray, where: str) -> Labels:
             f"Expected one integer or string a label in {where}, but got {values.dtype} of shape "
             f"{values.shape}; store class numbers as integers."
         )
-    return values
+    # Beside signed ones, NumPy would make floats of these.
+    return values.astype(np.int64) if values.dtype == np.uint64 and (values < 2**63).all() else values
 
 
 def _check_range(values: Labels, count: int, where: str) -> None:

@@ -31,8 +31,20 @@ def read_torch_datasets(train: Dataset, test: Dataset | None) -> Found:
         note = "images stored as JPEG" if jpeg else note
     if all(values.ndim == 4 and values.dtype == torch.uint8 for values in inputs.values()):
         inputs = match_channels(inputs)
-    numbers, classes = number_labels(labels, getattr(train, "classes", None), type(train).__name__)
+    names, others = getattr(train, "classes", None), getattr(test, "classes", None)
+    if names is not None and others is not None and list(names) != list(others):
+        labels["test"] = _renumbered(labels["test"], list(others), list(names))
+    numbers, classes = number_labels(labels, names, type(train).__name__)
     return Found({role: Split(inputs[role], numbers[role]) for role in inputs}, classes, note)
+
+
+def _renumbered(labels: np.ndarray, names: list[str], known: list[str]) -> np.ndarray:
+    """Labels that are places among some class names, as places among others."""
+    if strange := [name for name in names if name not in known]:
+        raise DataError(f"Expected the classes of train in test, {known}, but test has {strange} besides.")
+    if labels.dtype.kind not in "biu" or not ((labels >= 0) & (labels < len(names))).all():
+        raise DataError(f"Expected labels of test to be integers in [0, {len(names) - 1}], as places in {names}.")
+    return np.array([known.index(name) for name in names])[labels.astype(np.int64)]
 
 
 def _read(dataset: Dataset, where: str) -> tuple[Inputs, np.ndarray, bool]:

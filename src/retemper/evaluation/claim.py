@@ -193,16 +193,15 @@ def _evidence(
     certified: Bool[np.ndarray, " images"] | None,
 ) -> str:
     claimed = f"the claimed {100 * claim.accuracy:g} %"
-    left = f"The attacks left {_share(standing)} standing at {claim.threat}"
+    left = f"The attacks left {_share(standing, claim.accuracy)} standing at {claim.threat}"
     if word == "refuted":
         return (
             f"{left}: the whole interval lies below {claimed}. For these images that is a proof, whatever alarms ring; "
             "the interval is for others like them."
         )
     if word == "proved" and certified is not None:
-        return (
-            f"Certificates hold for {_share(certified)} at {claim.threat}, at or above {claimed}: no attack undoes it."
-        )
+        held = _share(certified, claim.accuracy)
+        return f"Certificates hold for {held} at {claim.threat}, at or above {claimed}: no attack undoes it."
     if word == "not to be trusted":
         return (
             f"{left}, which does not refute {claimed}; but alarms ring that nothing answered: {', '.join(ringing)}. "
@@ -217,9 +216,13 @@ def _evidence(
     return f"{left}: the interval begins at or above {claimed}. An attack that fails proves nothing."
 
 
-def _share(images: Bool[np.ndarray, " images"]) -> str:
+def _share(images: Bool[np.ndarray, " images"], claimed: float) -> str:
     interval = wilson(int(images.sum()), len(images))
-    return (
-        f"{images.sum():,} of {len(images):,} images ({100 * images.mean():.1f} %, 95 % interval "
-        f"{100 * interval.low:.1f}-{100 * interval.high:.1f} %)"
-    )
+    low, high = (_on_its_side(end, claimed) for end in interval)
+    return f"{images.sum():,} of {len(images):,} images ({100 * images.mean():.1f} %, 95 % interval {low}-{high} %)"
+
+
+def _on_its_side(end: float, claimed: float) -> str:
+    """In per cent, with as many digits as it takes to lie on the same side of the claim as unrounded."""
+    shown = [f"{100 * end:.{digits}f}" for digits in range(1, 12)]
+    return next((one for one in shown if (float(one) < round(100 * claimed, 9)) == (end < claimed)), shown[-1])

@@ -113,7 +113,7 @@ def verify(
         listed=len(bundle.indices),
         inside=int(inside.sum()),
         wrong=int(wrong.sum()),
-        same_bounds=bundle.claim.threat.bounds == bounds,
+        same_bounds=bundle.claim.threat.bounds == tuple(bounds),
         same_weights=weights_hash(model) == bundle.weights,
         well_formed=_distinct_below(bundle.images, bundle.indices)
         and classes == bundle.classes

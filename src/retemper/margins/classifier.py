@@ -40,7 +40,7 @@ class DifferentialClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mi
             DataError: y has one class only.
             ValueError: X or y is not what scikit-learn takes.
         """
-        features, labels = validate_data(self, X, y, dtype=np.float64)
+        features, labels = validate_data(self, X, y, dtype=np.float64, order="C")  # torch takes no reversed ones
         check_classification_targets(labels)
         self.classes_, numbers = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:

@@ -29,6 +29,11 @@ class Sounded:
         """Whether nothing has answered it somewhere."""
         return any(not alarm.answered_by for alarm, _ in self.ringing)
 
+    @property
+    def answered_in_part(self) -> bool:
+        """Whether it was answered somewhere, and not elsewhere."""
+        return self.unanswered and any(alarm.answered_by for alarm, _ in self.ringing)
+
 
 def sounded(robustness: Sequence[Robustness]) -> list[Sounded]:
     """Each alarm once: first those that ring unanswered, then those that were answered, then the quiet ones."""
@@ -46,13 +51,18 @@ def tally(alarms: Sequence[Sounded]) -> str:
     """How many were sounded and how many ring, in a sentence."""
     ringing = [alarm for alarm in alarms if alarm.ringing]
     unanswered = sum(alarm.unanswered for alarm in ringing)
+    in_part = sum(alarm.answered_in_part for alarm in ringing)
     if not alarms:
         return "No alarm was sounded: nothing says whether attacks failed for reasons other than robustness."
     count = f"{len(alarms)} alarm{'s' if len(alarms) > 1 else ''} sounded"
     if not ringing:
         return f"{count}, none rings."
-    answers = "all answered" if not unanswered else "none answered" if unanswered == len(ringing) else None
-    return (
-        f"{count}, {len(ringing)} ring{'s' if len(ringing) == 1 else ''}: "
-        f"{answers or f'{len(ringing) - unanswered} answered, {unanswered} not'}."
-    )
+    numbers = {
+        "answered": len(ringing) - unanswered,
+        "answered at some threats alone": in_part,
+        "not": unanswered - in_part,
+    }
+    answers = ", ".join(f"{number} {what}" for what, number in numbers.items() if number)
+    if not in_part and (not unanswered or unanswered == len(ringing)):
+        answers = "none answered" if unanswered else "all answered"
+    return f"{count}, {len(ringing)} ring{'s' if len(ringing) == 1 else ''}: {answers}."

@@ -45,13 +45,24 @@ def points(difference: float) -> str:
     return sign + text
 
 
+def _side(difference: float) -> str:
+    """`points`, with up to four digits where fewer show zero."""
+    shown = points(difference)
+    if shown != "0.0":
+        return shown
+    digits = next((digits for digits in (2, 3, 4) if round(abs(100 * difference), digits)), None)
+    return shown if digits is None else f"{'−' if difference < 0 else '+'}{abs(100 * difference):.{digits}f}"
+
+
 def points_interval(ends: Interval) -> str:
     """The ends of a difference's interval, in percentage points.
 
-    >>> points_interval(Interval(-0.01, 0.02))
-    '−1.0 to +2.0'
+    An end near zero has as many digits as tell on which side it lies.
+
+    >>> points_interval(Interval(-0.01, 0.02)), points_interval(Interval(0.0002, 0.01))
+    ('−1.0 to +2.0', '+0.02 to +1.0')
     """
-    return f"{points(ends.low)} to {points(ends.high)}"
+    return " to ".join(_side(end) for end in ends)
 
 
 def ratio(values: Sequence[float]) -> str:

@@ -129,14 +129,17 @@ class Outcome:
         return found
 
     def verdict(self) -> str:
-        """Whether the share falls, radically or at least beyond the noise, in words, at each budget and split."""
+        """Whether the share falls, radically or at least beyond the noise, in words, at each budget and split.
+
+        Of all images, as in `differences`: the share of the rightly answered ones falls also where more are wrong.
+        """
         said = []
         differences = self.differences()
         for budget, split in product(self.experiment.budgets, SPLITS):
             falls = []
             for radius in self.experiment.radii:
                 ours, theirs = (
-                    float(np.mean(self.broken(loss, budget, split, radius)))
+                    float(np.mean([network.splits[split].distances <= radius for network in self.of(loss, budget)]))
                     for loss in ("differential", "cross-entropy")
                 )
                 falls.append((radius, theirs, ours))
@@ -153,7 +156,7 @@ class Outcome:
             elif not word:
                 word = "does not fall" + (" beyond the noise" if all(found.mean < 0 for found in here) else "")
             listed = "; ".join(f"{theirs:.1%} -> {ours:.1%} within {radius:g}" for radius, theirs, ours in falls)
-            said.append(f"{budget} budget, {split} images: the share that breaks {word} ({listed}).")
+            said.append(f"{budget} budget, all {split} images: the share that breaks {word} ({listed}).")
         return "\n".join(said)
 
     def as_json(self) -> dict[str, Any]:

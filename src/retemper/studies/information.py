@@ -24,7 +24,7 @@ FIRST, MEAN, LAST = "first layer", "mean of layers", "last layer"
 _PERMUTATIONS = 5000
 _PLACES: dict[str, Callable[[Sequence[float]], float]] = {
     FIRST: lambda shares: shares[0],
-    MEAN: lambda shares: sum(shares) / len(shares),
+    MEAN: lambda shares: _mean([share for share in shares if not np.isnan(share)]),
     LAST: lambda shares: shares[-1],
 }
 
@@ -122,8 +122,11 @@ class Measured:
         return sum(self.robust.values()) / len(self.robust)
 
     def share(self, quantity: str, place: str) -> float:
-        """A quantity as a share of its maximum, at one of the `FIRST`, `MEAN` and `LAST` layers."""
-        return _PLACES[place]([getattr(layer, quantity) / layer.maxima[quantity] for layer in self.layers])
+        """A quantity as a share of its maximum, at one of the `FIRST`, `MEAN` and `LAST` layers.
+
+        NaN where that maximum is zero, as for a layer of one unit, which the mean leaves out.
+        """
+        return _PLACES[place]([_of_maximum(layer, quantity) for layer in self.layers])
 
 
 @dataclass(frozen=True)
@@ -159,12 +162,14 @@ class Found:
     networks: tuple[Measured, ...]
 
     def by_layer(self, way: str) -> dict[str, dict[str, float]]:
-        """For each layer of the networks of a way every quantity as a share of its maximum, the mean over seeds."""
+        """For each layer of the networks of a way every quantity as a share of its maximum, the mean over seeds.
+
+        NaN where the maximum is zero.
+        """
         profiles = [network.layers for network in self.networks if network.way == way]
         return {
             alike[0].layer: {
-                quantity: float(np.mean([getattr(layer, quantity) / layer.maxima[quantity] for layer in alike]))
-                for quantity in QUANTITIES
+                quantity: float(np.mean([_of_maximum(layer, quantity) for layer in alike])) for quantity in QUANTITIES
             }
             for alike in zip(*profiles, strict=True)
         }
@@ -266,10 +271,20 @@ def _rank_correlation(networks: Sequence[Measured], quantity: str, place: str) -
     ways = defaultdict(list)
     for network in networks:
         ways[network.model, network.way].append((network.share(quantity, place), network.robustness))
-    shares, robust = zip(*[np.mean(seeds, axis=0) for seeds in ways.values()], strict=True)
-    if len(set(shares)) == 1 or len(set(robust)) == 1:
+    # Equal means of several seeds differ by rounding.
+    shares, robust = np.round([np.mean(seeds, axis=0) for seeds in ways.values()], 9).T
+    if np.isnan(shares).any() or np.ptp(shares) == 0 or np.ptp(robust) == 0:
         return float("nan")
     return float(spearmanr(shares, robust).statistic)
+
+
+def _of_maximum(layer: LayerProfile, quantity: str) -> float:
+    maximum = layer.maxima[quantity]
+    return getattr(layer, quantity) / maximum if maximum > 0 else float("nan")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
 
 
 def _or_null(value: float) -> float | None:

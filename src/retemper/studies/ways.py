@@ -1,14 +1,17 @@
 """Ways of training: trained from several seeds, and chosen on validation images."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from torch import nn
 
 from retemper.data import Data
+from retemper.evaluation.processes import Processes
 from retemper.objectives import CrossEntropy, Objective
 from retemper.studies.attacking import tried
 from retemper.threats import Threat
@@ -45,7 +48,8 @@ class Way:
     def train(self, data: Data, folder: Path, *, epochs: int, seed: int, progress: bool) -> tuple[nn.Module, Training]:
         """The trained network and how it went, read back where it has been trained before.
 
-        Ways of the same base share it, in a folder beside `folder`. `epochs` are those of a way without its own.
+        Ways of the same base share it, in a folder beside `folder`; where two processes want it at once, one waits for
+        the other. `epochs` are those of a way without its own.
         """
         model = fresh(self.model, data, activation=self.activation, seed=seed)
 
@@ -65,10 +69,19 @@ class Way:
             )
 
         if self.base_epochs:
-            base = f"base-{self.model}-{self.activation}-{self.base_epochs}-{seed}"
-            run(CrossEntropy(), folder.parent / base, self.base_epochs)
+            base = folder.parent / f"base-{self.model}-{self.activation}-{self.base_epochs}-{seed}"
+            with _alone(base):
+                run(CrossEntropy(), base, self.base_epochs)
         training = run(self.objective, folder, epochs if self.epochs is None else self.epochs, smooth=self.smooth)
         return model.eval(), training
+
+
+def _alone(folder: Path) -> AbstractContextManager[object]:
+    """Keep parts of a study that other processes run out of a folder; those of one launch write to it together."""
+    if not Processes().is_main:
+        return nullcontext()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
 @dataclass(frozen=True)

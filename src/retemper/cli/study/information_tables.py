@@ -19,7 +19,7 @@ def layers_table(found: Found, model: str) -> Table:
         clean = np.mean([network.clean for network in networks])
         robust = np.mean([network.robustness for network in networks])
         name = way.name.removeprefix(f"{model}-")
-        table.add_row(name, f"{clean:.1%}", f"{robust:.1%}", *[f"{100 * share:.1f}" for share in shares])
+        table.add_row(name, f"{clean:.1%}", f"{robust:.1%}", *[_percent(float(share)) for share in shares])
     return table
 
 
@@ -34,7 +34,7 @@ def changes_table(found: Found, model: str) -> Table:
     for way in found.study.strongest(model):
         table.add_row(way.removeprefix(f"{model}-"))
         for layer, shares in found.by_layer(way).items():
-            table.add_row(f"  {layer}", *[f"{100 * (shares[one] - plain[layer][one]):+.1f}" for one in QUANTITIES])
+            table.add_row(f"  {layer}", *[_percent(shares[one] - plain[layer][one], "+") for one in QUANTITIES])
     return table
 
 
@@ -56,6 +56,10 @@ def correlations_table(found: Found) -> Table:
             _signed(one.overall),
         )
     return table
+
+
+def _percent(share: float, sign: str = "") -> str:
+    return "-" if np.isnan(share) else f"{100 * share:{sign}.1f}"
 
 
 def _signed(value: float) -> str:

@@ -37,9 +37,9 @@ def low_rank_table(study: LowRank) -> Table:
 
 def features_table(networks: Sequence[Measured]) -> Table:
     """One column a network: how its features vary, and the margins over the SVM's."""
-    pairs, dimensions = len(networks[0].pairs), len(networks[0].spectrum.singular_values)
+    pairs, features = len(networks[0].pairs), networks[0].spectrum.features
     table = plain_table(
-        title=f"{dimensions} features that the last layer is given, on all training images",
+        title=f"{features} features that the last layer is given, on all training images",
         caption="Margins are shares of the SVM's on the same features"
         + (f", the median over {pairs} pairs of classes." if pairs > 1 else ".")
         + " Negative: a training image is answered wrongly.",
