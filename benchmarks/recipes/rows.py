@@ -147,7 +147,7 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
             *ways("gradient", weighted(exact, threat.radius), KINKED),
         ],
         SLOPE: ways("gradient-measured", weighted(measured, threat.radius, 2 * threat.radius), SMOOTH),
-        "jacobian": ways("jacobian", weighted(Jacobian(), 0.003, 0.01, 0.03, 0.1), SMOOTH),
+        "jacobian": ways("jacobian", weighted(Jacobian(), 0.003, 0.01, 0.03, 0.1, 0.3), SMOOTH),
         "curvature": ways("curvature", weighted(Curvature(CURVATURE_STEP), 1.0, 4.0, 16.0), SMOOTH),
         "guided complement entropy": ways("complement", [GuidedComplementEntropy()], KINKED),
         "hsic bottleneck": ways(
