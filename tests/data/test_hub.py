@@ -177,6 +177,7 @@ def test_hub_set_that_cannot_be_read_names_the_cause(monkeypatch: pytest.MonkeyP
         (["train/bus", "train/test", "test/bus", "test/test"], {"train": 4, "test": 4}),
         (["bus", "train"], {"train": 4}),
         (["bus", "test", "val"], {"train": 6}),
+        (["bus", "train", "dev"], {"train": 6}),
         (["train/bus", "train/car", "valid/bus", "valid/car"], {"train": 4, "valid": 4}),
     ],
 )
@@ -191,3 +192,20 @@ def test_classes_that_are_called_like_splits_stay_classes(
         assert {name: len(table) for name, table in tables.items()} == rows
         for table in tables.values():
             assert set(table.features["label"].names) == {Path(folder).name for folder in folders}
+
+
+def test_splits_without_train_are_no_classes(tmp_path: Path) -> None:
+    for split in ("test", "val"):
+        (tmp_path / "set" / split / "bus").mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "set" / split / "bus" / "0.png")
+    with open_local(tmp_path / "set") as tables:
+        assert "train" not in tables
+
+
+def test_a_table_in_a_folder_called_test_is_not_trained_on(tmp_path: Path) -> None:
+    for folder in ("data", "test"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        Dataset.from_dict({"label": [0, 1]}).to_parquet(tmp_path / "set" / folder / "0.parquet")
+    with open_local(tmp_path / "set") as tables:
+        assert len(tables["test"]) == 2
+        assert "train" not in tables

@@ -30,7 +30,7 @@ def test_images_come_as_the_model_takes_them(dtype: torch.dtype, layout: torch.m
     bytes_ = torch.arange(7 * 2 * 3 * 3, dtype=torch.uint8).view(7, 2, 3, 3)
     split = Split(bytes_, torch.arange(7))
     images = Images(split, CPU, dtype, layout)
-    for some in (images.of(divided(7, 3)[1]), images.at([3, 4, 5])):
+    for some in (images.of(divided(7, 3)[1]), images.at(torch.tensor([3, 4, 5]))):
         assert torch.equal(some.inputs, (bytes_[3:6].float() / 255).to(dtype))
         assert some.inputs.is_contiguous(memory_format=layout)
         assert some.labels.tolist() == some.places.tolist() == [3, 4, 5]

@@ -99,7 +99,7 @@ way.train(load("digits"), Path(sys.argv[2]) / sys.argv[1], epochs=1, seed=0, pro
 """
 
 
-def test_two_processes_that_want_the_same_base_train_it_once(tmp_path: Path) -> None:
+def test_two_processes_that_want_the_same_base_do_not_disturb_each_other(tmp_path: Path) -> None:
     started = [
         subprocess.Popen([sys.executable, "-c", CONTENDING, name, str(tmp_path)], stderr=subprocess.PIPE, text=True)
         for name in ("one", "two")

@@ -54,7 +54,10 @@ def _by_folder(path: Path) -> dict[str, str] | None:
     splits = [name for name in names if name in ROLES]
     if "train" in splits and splits == names:
         return {name: f"{name}/**" for name in splits}
-    return {"train": "**"} if splits and not any(entry.is_file() for entry in path.iterdir()) else None
+    # Folders of images beside others that are no splits are classes; tables may lie in folders of any name.
+    files = [file for file in path.glob("*/*") if not file.name.startswith(".")]
+    classes = all(file.is_file() and file.suffix not in (".parquet", ".csv") for file in files)
+    return {"train": "*/*"} if splits and splits != names and classes else None
 
 
 def open_hub(name: str) -> "DatasetDict":

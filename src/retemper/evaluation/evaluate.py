@@ -82,7 +82,7 @@ def evaluate(
         alarms: sound the alarms on at most 64 images of each kind (answered rightly, still standing) from all over the
             split, all at once whatever `batch_size` is, and answer those that ring; a figure at which one rings
             unanswered cannot be trusted.
-        batch_size: how many images make a chunk; memory grows with it, on the model's device with it alone.
+        batch_size: how many images make a chunk; memory on the model's device grows with it, not with the split.
         seed: of the attacks' random numbers.
         keep: how many adversarial examples to return with each threat, the first by index.
         out: a folder that keeps what is done, so that the same call goes on after a kill.

@@ -1,6 +1,5 @@
 """The images of an evaluation: they stay where their split is, and go to the model a chunk at a time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,9 +61,8 @@ class Images:
         """The images of a chunk."""
         return self._loaded(slice(chunk.start, chunk.stop), torch.arange(chunk.start, chunk.stop))
 
-    def at(self, places: Int[Tensor, " images"] | Sequence[int]) -> Loaded:
+    def at(self, places: Int[Tensor, " images"]) -> Loaded:
         """The images at these places."""
-        places = torch.as_tensor(places)
         return self._loaded(places.to(self.split.inputs.device), places)
 
     def _loaded(self, index: slice | Int[Tensor, " images"], places: Int[Tensor, " images"]) -> Loaded:

@@ -32,26 +32,23 @@ def interval(ends: Interval) -> str:
     return f"{100 * ends.low:.1f}–{100 * ends.high:.1f}"
 
 
-def points(difference: float) -> str:
-    """A difference of two shares in percentage points, with its sign.
+def points(difference: float, digits: int = 1) -> str:
+    """A difference of two shares in percentage points, with its sign, unless it rounds to zero.
 
     >>> points(0.123), points(-0.04), points(-0.0001)
     ('+12.3', '−4.0', '0.0')
     """
     if not math.isfinite(difference):
         return UNKNOWN
-    text = f"{abs(100 * difference):.1f}"
-    sign = "" if text == "0.0" else "−" if difference < 0 else "+"
+    text = f"{abs(100 * difference):.{digits}f}"
+    sign = "" if float(text) == 0 else "−" if difference < 0 else "+"
     return sign + text
 
 
 def _side(difference: float) -> str:
     """`points`, with up to four digits where fewer show zero."""
-    shown = points(difference)
-    if shown != "0.0":
-        return shown
-    digits = next((digits for digits in (2, 3, 4) if round(abs(100 * difference), digits)), None)
-    return shown if digits is None else f"{'−' if difference < 0 else '+'}{abs(100 * difference):.{digits}f}"
+    shown = [points(difference, digits) for digits in range(1, 5)]
+    return next((one for one in shown if one.startswith(("+", "−"))), shown[0])
 
 
 def points_interval(ends: Interval) -> str:

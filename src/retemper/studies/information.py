@@ -24,7 +24,7 @@ FIRST, MEAN, LAST = "first layer", "mean of layers", "last layer"
 _PERMUTATIONS = 5000
 _PLACES: dict[str, Callable[[Sequence[float]], float]] = {
     FIRST: lambda shares: shares[0],
-    MEAN: lambda shares: _mean([share for share in shares if not np.isnan(share)]),
+    MEAN: lambda shares: _mean_of_known(shares),
     LAST: lambda shares: shares[-1],
 }
 
@@ -150,8 +150,7 @@ class Correlation:
     @property
     def mean(self) -> float:
         """Over the models, of those in which there is one; NaN where there is none."""
-        known = [one for one in self.within.values() if not np.isnan(one)]
-        return sum(known) / len(known) if known else float("nan")
+        return _mean_of_known(list(self.within.values()))
 
 
 @dataclass(frozen=True)
@@ -283,8 +282,9 @@ def _of_maximum(layer: LayerProfile, quantity: str) -> float:
     return getattr(layer, quantity) / maximum if maximum > 0 else float("nan")
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
+def _mean_of_known(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return sum(known) / len(known) if known else float("nan")
 
 
 def _or_null(value: float) -> float | None:
