@@ -221,3 +221,18 @@ def test_a_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "device_of", lambda _model: torch.device("mps"))
     with pytest.raises(ModelError, match=r"float64.*Apple's MPS; move it with model\.to\(\"cpu\"\)"):
         evaluate(nn.Linear(4, 3), Split(torch.rand(5, 4), torch.zeros(5, dtype=torch.int64)), Linf(0.1))
+
+
+def test_large_images_meet_the_weights_in_their_layout() -> None:
+    torch.manual_seed(0)
+    first = nn.Conv2d(3, 4, 3)
+    model = nn.Sequential(first, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    seen: list[bool] = []
+    wide = {"memory_format": torch.channels_last}
+    first.register_forward_pre_hook(
+        lambda layer, given: seen.append(given[0].is_contiguous(**wide)) if layer.weight.is_contiguous(**wide) else None
+    )
+    split = Split(torch.rand(6, 3, 16, 16), torch.tensor([0, 1] * 3))
+    evaluate(model, split, Linf(0.1), attacks=plan(["fgsm"]), alarms=False, progress=False)
+    assert len(seen) > 1
+    assert all(seen)
