@@ -22,6 +22,7 @@ from retemper.objectives import (
     LinearisedLoss,
     LogitSqueezing,
     Objective,
+    OneOf,
     PGDTraining,
     Term,
     WarmUp,
@@ -38,6 +39,8 @@ from retemper.threats import Linf
 RECIPE, PLAIN = "recipe", "plain"
 # Against all threats of a protocol; everything else is trained against the first.
 EVERY = "recipe, every threat"
+# At each step the one or the other.
+OR_JACOBIAN = "recipe or jacobian"
 # What joins the recipe in the factorial design: its rows are trained from as many seeds as it.
 ADDED = ("recipe + entropic", "recipe, differential", "recipe, differential + entropic")
 # The recipe with one of its choices made otherwise, and what it would be without them: a penalty on the slope.
@@ -53,7 +56,7 @@ ABLATED = {
 RETRAINED = ("recipe, relu", "recipe, relu, from plain", "recipe, relu to silu, from plain")
 ADVERSARIAL = ("fgsm", "pgd", "trades")
 # The official AutoAttack is run on these: what is called robust, and what that is held against.
-OFFICIAL = (RECIPE, EVERY, "input gradient", *ADVERSARIAL)
+OFFICIAL = (RECIPE, EVERY, OR_JACOBIAN, "input gradient", *ADVERSARIAL)
 
 ENTROPY = ActivationEntropy(every=ENTROPIC_EVERY)
 SMOOTH, KINKED = "silu", "relu"
@@ -62,6 +65,7 @@ CURVATURE_STEP = 1.5  # in L2, of inputs in [0, 1]
 NOTES = {
     RECIPE: f"moves inputs by {STEP:g} of the radius to measure a derivative",
     EVERY: f"moves inputs by {STEP:g} of a radius to measure a derivative; trains for all threats, other rows for one",
+    OR_JACOBIAN: f"moves inputs by {STEP:g} of the radius to measure a derivative",
     SLOPE: f"moves inputs by {STEP:g} of the radius to measure a derivative",
     "recipe, step of a half": "moves inputs by half the radius to measure a derivative",
     "recipe, step of the radius": "moves inputs by the radius: adversarial training in one step from the image itself",
@@ -176,6 +180,8 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
     if protocol.ablation:
         for place, (row, otherwise) in enumerate(ABLATED.items()):
             rows[row] = ways(f"recipe-ablated-{place}", [_otherwise(recipe(threat), **otherwise)], SMOOTH)
+    either = [OneOf((recipe(threat), penalised)) for penalised in weighted(Jacobian(), 0.1, 0.3)]
+    rows[OR_JACOBIAN] = ways("recipe-or-jacobian", either, SMOOTH)
     return rows
 
 

@@ -16,17 +16,20 @@ from retemper.objectives import (
     ForwardPass,
     InputGradient,
     LinearisedLoss,
+    Objective,
     OneOf,
+    PGDTraining,
     Term,
     WarmUp,
 )
+from retemper.threats import Linf
 from retemper.training import fresh, retrain
 
 TERMS = (CrossEntropy(), InputGradient("loss", "l1", squared=False), ActivationEntropy())
 Build, Draw = Callable[[int], nn.Sequential], Callable[[int], Any]
 
 
-def values(terms: tuple[Term, ...], model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
+def values(terms: tuple[Objective, ...], model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> list[float]:
     return [term(model, inputs, labels).item() for term in terms]
 
 
@@ -43,6 +46,17 @@ def test_in_evaluation_mode_it_is_their_mean(network: Build, batch: Draw) -> Non
     model, (inputs, labels) = network(3).eval(), batch(3)
     mean = sum(values(TERMS, model, inputs, labels)) / 3
     assert OneOf(TERMS)(model, inputs, labels).item() == pytest.approx(mean, rel=1e-12)
+
+
+def test_it_is_one_of_sums_too(network: Build, batch: Draw) -> None:
+    model, (inputs, labels) = network(3), batch(3)
+    sums = (0.5 * CrossEntropy() + 2 * TERMS[1], ActivationEntropy(), 3 * CrossEntropy())
+    each = values(sums, model.eval(), inputs, labels)
+    assert OneOf(sums)(model, inputs, labels).item() == pytest.approx(sum(each) / 3, rel=1e-12)
+    model.train()
+    torch.manual_seed(0)
+    met = {OneOf(sums)(model, inputs, labels).item() for _ in range(30)}
+    assert sorted(met) == pytest.approx(sorted(values(sums, model, inputs, labels)), rel=1e-12)
 
 
 def test_its_gradient_is_that_of_the_drawn_term(network: Build, batch: Draw) -> None:
@@ -62,12 +76,16 @@ def test_it_needs_what_any_of_them_needs() -> None:
     assert OneOf(TERMS).differentiates_inputs
     assert OneOf(TERMS).recorded_layers == "all"
     assert not OneOf((CrossEntropy(), Differential())).differentiates_inputs
+    assert OneOf((CrossEntropy(), CrossEntropy() + 0.1 * TERMS[1])).differentiates_inputs
+    assert OneOf((CrossEntropy(), CrossEntropy() + 0.1 * TERMS[2])).recorded_layers == "all"
     assert OneOf((CrossEntropy(), Differential())).recorded_layers is None
 
 
 def test_at_the_end_of_a_training_all_are_warmed_up() -> None:
     slow = OneOf((WarmUp(InputGradient(), 0.5), LinearisedLoss("l2", 0.5, 0.1, warmup=0.3)))
     assert slow.warmed == OneOf((InputGradient(), LinearisedLoss("l2", 0.5, 0.1)))
+    in_sums = OneOf((CrossEntropy(), CrossEntropy() + 0.5 * WarmUp(InputGradient(), 0.5)))
+    assert repr(in_sums.warmed) == repr(OneOf((CrossEntropy(), CrossEntropy() + 0.5 * InputGradient())))
 
 
 def test_retrain_says_to_each_how_far_it_is_and_draws_the_same_again() -> None:
@@ -110,7 +128,8 @@ def test_what_they_leave_open_is_settled() -> None:
     [
         ((), "two terms or more"),
         ((CrossEntropy(),), "two terms or more"),
-        ((CrossEntropy(), CrossEntropy() + ActivationEntropy()), "two terms or more"),
+        ((CrossEntropy(), PGDTraining(Linf(0.1))), "two terms or more"),
+        ((CrossEntropy() + ActivationEntropy("conv*"), ActivationEntropy("dense*")), "read those of 'conv\\*'"),
         ((ActivationEntropy("conv*"), ActivationEntropy("dense*")), "read those of 'conv\\*' and 'dense\\*'"),
     ],
 )
@@ -159,6 +178,7 @@ def test_all_processes_meet_the_same_term_where_one_spans_them(launch: Callable[
 def test_it_spans_processes_where_a_term_does() -> None:
     pairs = LinearisedLoss("l1", 0.1, 0.02, loss="differential")
     for spanning in (Differential(), pairs, WarmUp(pairs, over=0.5), OneOf((CrossEntropy(), Differential()))):
+        assert OneOf((CrossEntropy(), CrossEntropy() + spanning)).spans_processes
         assert spanning.spans_processes
         assert OneOf((CrossEntropy(), spanning)).spans_processes
     assert not OneOf((*TERMS, LinearisedLoss("l1", 0.1, 0.02), WarmUp(CrossEntropy(), over=0.5))).spans_processes

@@ -33,6 +33,7 @@ from retemper.threats import Linf
         differential_training(0),
         CrossEntropy() + 0.1 * InputGradient("loss", "l1", step=0.01, every=4) + Jacobian(2) + Curvature(0.3),
         CrossEntropy() + 0.3 * OneOf((InputGradient("loss", "l2", step=0.1), OneOf((Jacobian(), Curvature(0.3))))),
+        OneOf((CrossEntropy(), CrossEntropy() + 0.1 * OneOf((2 * Jacobian(), Curvature(0.3))))),
         CrossEntropy() + 2 * Mimic((("conv1_act", 3.5), ("dense1_act", 1.25)), "unit"),
     ],
 )
@@ -64,6 +65,7 @@ def test_what_json_cannot_hold_and_unknown_terms_are_not_told() -> None:
     assert as_spec(CrossEntropy() + ActivationEntropy(nn.ReLU)) is None
     assert as_spec(CrossEntropy() + Own()) is None
     assert as_spec(OneOf((CrossEntropy(), Own()))) is None
+    assert as_spec(OneOf((CrossEntropy(), CrossEntropy() + Own()))) is None
 
 
 @pytest.mark.parametrize("spec", [[{"term": "hinge", "weight": 1}], [{"term": "cross-entropy"}], [{"weight": 1}]])

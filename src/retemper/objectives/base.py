@@ -186,7 +186,7 @@ class WeightedSum(Objective):
             term.settle(model, train)
 
     def __add__(self, other: "Term | WeightedSum") -> "WeightedSum":
-        return WeightedSum(self.terms + _terms_of(other))
+        return WeightedSum(self.terms + terms_of(other))
 
     def __mul__(self, weight: float) -> "WeightedSum":
         return WeightedSum(tuple((weight * own, term) for own, term in self.terms))
@@ -197,7 +197,12 @@ class WeightedSum(Objective):
         return " + ".join(repr(term) if weight == 1 else f"{weight:.12g} * {term!r}" for weight, term in self.terms)
 
 
-def _terms_of(summand: Any) -> tuple[tuple[float, Term], ...]:
+def terms_of(summand: Any) -> tuple[tuple[float, Term], ...]:
+    """The terms of a sum, or one term, with their weights.
+
+    Raises:
+        SettingError: it is neither.
+    """
     if isinstance(summand, WeightedSum):
         return summand.terms
     if isinstance(summand, Term):

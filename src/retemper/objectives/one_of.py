@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from retemper.activations import Layers
 from retemper.data import Split
 from retemper.errors import SettingError
-from retemper.objectives.base import Term
+from retemper.objectives.base import Term, WeightedSum, terms_of
 from retemper.objectives.forward import ForwardPass
 from retemper.objectives.gathered import agreed
 
@@ -27,18 +27,18 @@ class OneOf(Term):
     the first one draws.
 
     Args:
-        terms: two or more.
+        terms: two or more, or sums of terms: `OneOf((recipe(threat), CrossEntropy() + 0.3 * Jacobian()))`.
 
     Raises:
-        SettingError: there are fewer, one is no term, or they read the outputs of different layers.
+        SettingError: there are fewer, one is neither, or they read the outputs of different layers.
     """
 
-    terms: tuple[Term, ...]
+    terms: tuple[Term | WeightedSum, ...]
 
     name = "one-of"
 
     def __post_init__(self) -> None:
-        if len(self.terms) < 2 or not all(isinstance(term, Term) for term in self.terms):
+        if len(self.terms) < 2 or not all(isinstance(term, Term | WeightedSum) for term in self.terms):
             raise SettingError(
                 f"Expected two terms or more, such as OneOf((a, b)), each to be met at random, but got {self.terms!r}."
             )
@@ -51,7 +51,7 @@ class OneOf(Term):
     @property
     def differentiates_inputs(self) -> bool:
         """Whether any of them does."""
-        return any(term.differentiates_inputs for term in self.terms)
+        return any(term.differentiates_inputs for term in self._each)
 
     @property
     def recorded_layers(self) -> Layers | None:
@@ -61,12 +61,12 @@ class OneOf(Term):
     @property
     def spans_processes(self) -> bool:
         """Whether any of them does."""
-        return any(term.spans_processes for term in self.terms)
+        return any(term.spans_processes for term in self._each)
 
     @property
     def warmed(self) -> "Term":
         """The same of the terms as they are at the end of a training."""
-        return OneOf(tuple(term.warmed for term in self.terms))
+        return OneOf(tuple(_warmed(term) for term in self.terms))
 
     def value(self, forward: ForwardPass) -> Float[Tensor, ""]:
         """That of the drawn term, or the mean of all."""
@@ -74,8 +74,8 @@ class OneOf(Term):
             drawn = int(torch.randint(len(self.terms), ()))  # on the CPU, so that nothing waits for the device
             if self.spans_processes and torch.is_grad_enabled():
                 drawn = agreed(drawn, forward.logits.device)
-            return self.terms[drawn].value(forward)
-        return torch.stack([term.value(forward) for term in self.terms]).mean()
+            return _value(self.terms[drawn], forward)
+        return torch.stack([_value(term, forward) for term in self.terms]).mean()
 
     def check(self, model: nn.Module, train: Split) -> None:
         """Let every term look at the model."""
@@ -88,5 +88,20 @@ class OneOf(Term):
             term.settle(model, train)
 
     @property
+    def _each(self) -> list[Term]:
+        return [term for sum_ in self.terms for _, term in terms_of(sum_)]
+
+    @property
     def _layers(self) -> list[Layers]:
-        return [term.recorded_layers for term in self.terms if term.recorded_layers is not None]
+        return [term.recorded_layers for term in self._each if term.recorded_layers is not None]
+
+
+def _value(sum_: Term | WeightedSum, forward: ForwardPass) -> Float[Tensor, ""]:
+    values = [weight * term.value(forward) for weight, term in terms_of(sum_)]
+    return torch.stack(values).sum()
+
+
+def _warmed(sum_: Term | WeightedSum) -> Term | WeightedSum:
+    if isinstance(sum_, Term):
+        return sum_.warmed
+    return WeightedSum(tuple((weight, term.warmed) for weight, term in sum_.terms))

@@ -82,8 +82,8 @@ def from_spec(spec: Sequence[Mapping[str, Any]]) -> WeightedSum:
 def _fields(term: Term) -> dict[str, Any] | None:
     """The arguments that make the term again; None for what is not in `TERMS`, or not to be held by JSON."""
     if type(term) is OneOf:
-        terms = as_spec(WeightedSum(tuple((1.0, each) for each in term.terms)))
-        return None if terms is None else {"terms": terms}
+        terms = [_alternative(each) for each in term.terms]
+        return None if None in terms else {"terms": terms}
     fields: dict[str, Any] = asdict(term) if is_dataclass(term) else {}
     return fields if type(term) is TERMS.get(term.name) and _is_plain(fields) else None
 
@@ -91,9 +91,19 @@ def _fields(term: Term) -> dict[str, Any] | None:
 def _term(entry: Mapping[str, Any]) -> Term:
     fields = {key: value for key, value in entry.items() if key not in ("weight", "term")}
     if entry["term"] == OneOf.name:
-        fields["terms"] = tuple(term for _, term in from_spec(fields["terms"]).terms)
+        fields["terms"] = tuple(_alternative_of(each) for each in fields["terms"])
     made: Term = TERMS[entry["term"]](**fields)
     return made
+
+
+def _alternative(alternative: Term | WeightedSum) -> Mapping[str, Any] | list[dict[str, Any]] | None:
+    """A term as one entry, a sum as a list of them."""
+    spec = as_spec(alternative)
+    return spec[0] if spec is not None and isinstance(alternative, Term) else spec
+
+
+def _alternative_of(entry: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Term | WeightedSum:
+    return _term(entry) if isinstance(entry, Mapping) else from_spec(entry)
 
 
 def _is_plain(value: Any) -> bool:
