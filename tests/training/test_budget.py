@@ -246,6 +246,36 @@ def test_begun_anew_the_record_of_what_had_ended_goes_first(
     assert json.loads((tmp_path / "training.json").read_text())["identity"]["give_up"] == 0.4
 
 
+@pytest.mark.usefixtures("_ruin")
+def test_begun_anew_and_killed_it_goes_on_whatever_an_earlier_one_tried(
+    trained: Network, digits: Data, tmp_path: Path, killed_after: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    start, longer = copy.deepcopy(trained), SETTINGS | {"epochs": 3}
+    retrain(copy.deepcopy(start), digits, give_up=0.1, out=tmp_path / "run", **SETTINGS)
+    assert {path.name for path in (tmp_path / "run").glob("weight *")} == {"weight 1", "weight 0.5", "weight 0.25"}
+    with killed_after(2):
+        retrain(copy.deepcopy(start), digits, give_up=0.1, out=tmp_path / "run", resume=False, **longer)
+    retrain(trained, digits, give_up=0.1, out=tmp_path / "run", **longer)
+    retrain(start, digits, give_up=0.1, **longer)
+    assert weights_hash(trained) == weights_hash(start)
+
+
+def test_begun_anew_where_a_training_was_it_goes_on_however_early_it_was_killed(
+    trained: Network, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = copy.deepcopy(trained)
+    retrain(copy.deepcopy(start), digits, CrossEntropy(), out=tmp_path, **SETTINGS)
+
+    def killed(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(budget, "accuracy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            retrain(copy.deepcopy(start), digits, give_up=0.9, out=tmp_path, resume=False, **SETTINGS)
+    assert retrain(start, digits, give_up=0.9, out=tmp_path, **SETTINGS).identity["give_up"] == 0.9
+
+
 def test_a_weight_whose_last_step_diverges_is_a_failed_try(
     trained: Network, digits: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,3 +54,20 @@ def test_begun_anew_it_takes_the_place_of_any_run_or_search(tmp_path: Path) -> N
     # The weights stay until there are others.
     assert set(files(tmp_path)) == {"model.safetensors", "search.json", "mine.txt"}
     assert json.loads((tmp_path / "search.json").read_text()) == SEARCH
+
+
+def test_begun_anew_what_earlier_tries_left_stops_no_search_that_is_killed_and_goes_on(tmp_path: Path) -> None:
+    for name in ("as it was", "weight 0.5", "weight 2"):
+        attacked = tmp_path / name / "validation"
+        attacked.mkdir(parents=True)
+        for file in ("evaluation.json", "chunk-0.safetensors", "mine.safetensors"):
+            (attacked / file).write_text("{}")
+    for name in ("model.safetensors", "training.json"):
+        (tmp_path / "weight 2" / name).write_text("{}")
+    begin(tmp_path, SEARCH, resume=False)
+    for name in ("as it was", "weight 0.5", "weight 2"):
+        assert [path.name for path in (tmp_path / name / "validation").iterdir()] == ["mine.safetensors"]
+    # Where the search comes to this weight, it finds a run that has only just begun.
+    assert not (tmp_path / "weight 2" / "training.json").exists()
+    assert (tmp_path / "weight 2" / "model.safetensors").is_file()
+    assert (tmp_path / "weight 2" / "checkpoints" / "begun").is_file()

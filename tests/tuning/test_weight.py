@@ -219,6 +219,22 @@ def test_another_search_or_run_does_not_take_the_place_of_one_that_is_there(
     assert not (tmp_path / "tuned.json").exists()
 
 
+def test_begun_anew_and_killed_it_goes_on_whatever_an_earlier_one_tried(
+    trained: nn.Module, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(copy.deepcopy(trained), data, tries=2, out=tmp_path, epochs=1)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("retemper.tuning.weight.retrain", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(copy.deepcopy(trained), data, tries=2, out=tmp_path, epochs=2, resume=False)
+    again = run(copy.deepcopy(trained), data, tries=2, out=tmp_path, epochs=2)
+    assert again == run(trained, data, tries=2, epochs=2)
+
+
 def test_what_is_no_function_of_a_weight_is_refused_before_any_attack(trained: nn.Module, data: Data) -> None:
     with pytest.raises(SettingError, match="a function of the weight, such as entropic_retraining, but got"):
         tune(trained, data, CrossEntropy(), THREATS, progress=False)  # type: ignore[arg-type]  # on purpose

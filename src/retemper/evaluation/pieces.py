@@ -11,6 +11,7 @@ from retemper.errors import CheckpointError
 from retemper.files import read_json, replacing, write_json
 from retemper.identity import REPLACE, differences
 
+IDENTITY = "evaluation.json"
 KINDS = ("chunk", "alarms", "answers")  # what the names of pieces begin with
 DATA = "data (other images or labels, or another number of them)"  # of which a hash alone is kept
 
@@ -39,12 +40,10 @@ class Pieces:
         self.folder = folder
         if folder is None:
             return
-        written = folder / "evaluation.json"
-        # What else lies there, such as weights, is not ours to delete.
-        known = [path for kind in KINDS for path in folder.glob(f"{kind}-*.safetensors")]
+        written = folder / IDENTITY
+        known = _known(folder)
         if not resume:
-            for path in [*known, written]:
-                path.unlink(missing_ok=True)
+            forget_pieces(folder)
         if written.is_file():
             _check_same(written, identity)
         elif resume and known:
@@ -71,6 +70,20 @@ class Pieces:
     def _path(self, name: str) -> Path:
         assert self.folder is not None
         return self.folder / f"{name}.safetensors"
+
+
+def forget_pieces(folder: Path) -> None:
+    """Delete a kept evaluation; what else lies there, such as weights, is not ours to delete.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    for path in [*_known(folder), folder / IDENTITY]:
+        path.unlink(missing_ok=True)
+
+
+def _known(folder: Path) -> list[Path]:
+    return [path for kind in KINDS for path in folder.glob(f"{kind}-*.safetensors")]
 
 
 def _check_same(written: Path, identity: dict[str, Any]) -> None:

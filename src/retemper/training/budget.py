@@ -18,7 +18,17 @@ from retemper.models.state import State
 from retemper.objectives import recipe
 from retemper.process_group import join
 from retemper.threats import Threat
-from retemper.training.results import ENDED, SEARCH, Training, forget_end, refuse_foreign, write_end, write_history
+from retemper.training.results import (
+    ENDED,
+    SEARCH,
+    Training,
+    begin_anew,
+    begin_tries_anew,
+    forget_end,
+    refuse_foreign,
+    write_end,
+    write_history,
+)
 from retemper.training.run import EVALUATION_BATCH
 
 WEIGHTS = (1.0, 1 / 2, 1 / 4, 1 / 8)
@@ -57,6 +67,8 @@ def within_budget(
             refuse_foreign(folder)
     if folder is not None and not resume and join().is_main_process:
         forget_end(folder)
+        begin_anew(folder / _name(WEIGHTS[0]))  # which says that a search begins here
+        begin_tries_anew(folder)
     before = accuracy(model, data.validation.batches(EVALUATION_BATCH))
     tried = copy.deepcopy(model)
     if smooth:
@@ -64,7 +76,7 @@ def within_budget(
     start = State(tried)
     reached: dict[float, str] = {}
     for weight in WEIGHTS:
-        objective, name = recipe(threat, weight), f"weight {weight:g}"
+        objective, name = recipe(threat, weight), _name(weight)
         start.put_back(tried)
         place = folder / name if folder is not None else None
         try:
@@ -86,6 +98,10 @@ def within_budget(
         write_history(folder, kept.history)
         write_end(folder, model, kept, objective)
     return kept
+
+
+def _name(weight: float) -> str:
+    return f"weight {weight:g}"
 
 
 def _check_ended(folder: Path, give_up: float) -> None:

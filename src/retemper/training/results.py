@@ -13,11 +13,12 @@ from retemper.files import read_json, write_json, write_text
 from retemper.identity import OTHER_START, REPLACE, START, differences
 from retemper.models import save
 from retemper.objectives import Objective, as_spec
-from retemper.training.checkpoints import History
+from retemper.training.checkpoints import Checkpoints, History
 from retemper.training.stopping import best_epoch
 
 # What says that a run has ended in a folder, which search for a weight it holds, and what that found.
 ENDED, SEARCH, TUNED = "training.json", "search.json", "tuned.json"
+CHECKPOINTS = "checkpoints"  # the folder of those of a run that has not ended
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,35 @@ def forget_end(folder: Path) -> None:
     """
     for record in (ENDED, SEARCH, TUNED):
         (folder / record).unlink(missing_ok=True)
+
+
+def begin_anew(folder: Path) -> None:
+    """Take away what runs have left in a folder but for their weights, and note that one begins.
+
+    Killed before its first checkpoint, it can be gone on with.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    checkpoints = Checkpoints(folder / CHECKPOINTS, {})
+    checkpoints.clear()
+    checkpoints.begin()
+    forget_end(folder)
+
+
+def begin_tries_anew(folder: Path) -> list[Path]:
+    """The same for every retraining with a weight of its own that an earlier search has in a folder.
+
+    Returns:
+        Their folders.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    tries = sorted(path for path in folder.glob("weight *") if path.is_dir())
+    for path in tries:
+        begin_anew(path)
+    return tries
 
 
 def write_history(folder: Path, history: History) -> None:

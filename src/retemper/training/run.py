@@ -26,9 +26,10 @@ from retemper.training.epoch import steps_per_epoch, train_epoch
 from retemper.training.fit import check_fit
 from retemper.training.precision import resolve
 from retemper.training.results import (
+    CHECKPOINTS,
     Training,
+    begin_anew,
     finished,
-    forget_end,
     refuse_foreign,
     write_end,
     write_history,
@@ -97,14 +98,12 @@ def train(
         identity["stopping"] = stopping.identity
     if folder is not None and resume and (ended := finished(folder, identity, model)) is not None:
         return ended
-    checkpoints = Checkpoints(folder / "checkpoints", identity) if folder is not None else None
+    checkpoints = Checkpoints(folder / CHECKPOINTS, identity) if folder is not None else None
     if folder is not None and checkpoints is not None and resume and not checkpoints.begun():
         refuse_foreign(folder)
-    best = BestWeights(folder / "checkpoints" / BEST if folder is not None else None)
-    if folder is not None and checkpoints is not None and not resume and accelerator.is_main_process:
-        checkpoints.clear()
-        checkpoints.begin()
-        forget_end(folder)
+    best = BestWeights(folder / CHECKPOINTS / BEST if folder is not None else None)
+    if folder is not None and not resume and accelerator.is_main_process:
+        begin_anew(folder)
 
     two, _ = data.validation.take(2).to(accelerator.device).batch(slice(None))
     wide = runs_channels_last(model, two.clone())

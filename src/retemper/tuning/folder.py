@@ -4,10 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from retemper.errors import CheckpointError
+from retemper.evaluation.pieces import forget_pieces
 from retemper.files import read_json, write_json
 from retemper.identity import OTHER_START, REPLACE, START, differences
 from retemper.process_group import join
-from retemper.training.results import SEARCH, forget_end, refuse_foreign
+from retemper.training.results import SEARCH, begin_tries_anew, forget_end, refuse_foreign
+
+AS_IT_WAS = "as it was"  # the folder of the model before any retraining, beside that of each weight
+ATTACKED = "validation"  # in each of these, the folder of its evaluation
 
 
 def begin(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
@@ -38,4 +42,6 @@ def begin(folder: Path, identity: dict[str, Any], *, resume: bool) -> None:
     if join().is_main_process:
         if not resume:
             forget_end(folder)
+            for tried in [folder / AS_IT_WAS, *begin_tries_anew(folder)]:
+                forget_pieces(tried / ATTACKED)
         write_json(written, identity)

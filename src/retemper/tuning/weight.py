@@ -25,7 +25,7 @@ from retemper.training.budget import least_clean
 from retemper.training.fit import check_fit
 from retemper.training.results import TUNED
 from retemper.training.settings import read_settings
-from retemper.tuning.folder import begin
+from retemper.tuning.folder import AS_IT_WAS, ATTACKED, begin
 from retemper.tuning.score import RobustScore, stopping_by
 from retemper.tuning.search import Trial, best_of, chosen, following
 
@@ -137,13 +137,13 @@ def tune(
         begin(folder, identity, resume=resume)
 
     def seen(weight: float, name: str, clean: float) -> _Tried:
-        place = folder / name / "validation" if folder is not None else None
+        place = folder / name / ATTACKED if folder is not None else None
         label = f"{name}: attacking"
         withstood = score.withstood(model, out=place, resume=resume, progress=progress, label=label)
         trial = Trial(weight, clean, float(withstood.mean()))
         return _Tried(trial, withstood, State(model))
 
-    tried = [seen(0.0, "as it was", score.clean(model))]
+    tried = [seen(0.0, AS_IT_WAS, score.clean(model))]
     start, floor = tried[0].state, least_clean(tried[0].trial.clean, give_up)
     stopping = None if patience is None else stopping_by(replace(score, floor=floor), patience)
     try:
