@@ -1,3 +1,4 @@
+import json
 import re
 from typing import Any
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from retemper.checks import at_least_one, in_0_to_1, is_a, is_seed
+from retemper.checks import as_seed, at_least_one, in_0_to_1, is_a, is_number, plain
 from retemper.errors import SettingError
 
 
@@ -53,11 +54,34 @@ def test_what_is_no_share_is_named(share: float) -> None:
 @pytest.mark.parametrize("seed", [-1, 2**32, 2**64, 0.5, "0"])
 def test_what_no_generator_takes_is_no_seed(seed: Any) -> None:
     with pytest.raises(SettingError, match=re.escape(f"from 0 to 2**32 - 1, but got {seed!r}.")):
-        is_seed(seed)
+        as_seed(seed)
 
 
 @pytest.mark.parametrize("seed", [0, 2**32 - 1])
 def test_every_generator_takes_the_first_and_the_last_seed(seed: int) -> None:
-    is_seed(seed)
+    as_seed(seed)
     torch.Generator().manual_seed(seed)
     np.random.RandomState(seed)
+
+
+def test_a_seed_of_numpys_is_pythons_own() -> None:
+    assert type(as_seed(np.int64(3))) is int  # type: ignore[arg-type]  # NumPy's numbers are no int
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.float32(0.5), torch.tensor(2), np.bool_(True)])
+def test_a_number_of_numpys_or_a_tensor_of_one_is_plain_for_files(number: Any) -> None:
+    assert json.loads(json.dumps(plain(number))) == number
+
+
+@pytest.mark.parametrize("value", ["text", None, [1.0], 2.5, np.ones(1)])
+def test_anything_else_is_plain_as_it_is(value: Any) -> None:
+    assert plain(value) is value
+
+
+@pytest.mark.parametrize("text", ["1e-3", None, [0.1]])
+def test_what_is_no_number_is_named(text: Any) -> None:
+    is_number(rate=1e-3, other=np.float32(1), whole=3)
+    with pytest.raises(SettingError, match=re.escape(f"`rate` to be a number, but got {text!r}.")):
+        is_number(rate=text)
+    with pytest.raises(SettingError, match="`give_up` to be a number"):
+        in_0_to_1(give_up=text)

@@ -4,8 +4,10 @@ import contextlib
 import copy
 import importlib
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,6 +60,27 @@ def test_a_model_in_float64_is_evaluated_in_float64(small: Any) -> None:
     assert [example.adversarial.dtype for example in evaluation.robustness[0].examples] == [torch.float64]
     answers = small.model(split.inputs.double()).argmax(1)
     assert evaluation.clean_accuracy == float((answers == split.labels).double().mean())
+
+
+def test_numbers_of_numpys_make_the_same_evaluation(small_float32: Any, tmp_path: Path) -> None:
+    model, split = small_float32.model, small_float32.split
+    found = [
+        run(model, split, Linf(0.1), attacks=plan(["pgd-ce"], steps=1), out=tmp_path, batch_size=size, seed=seed)
+        for size, seed in ((np.int64(16), np.int32(2)), (16, 2))
+    ]
+    assert json.dumps(found[0].as_json()) == json.dumps(found[1].as_json())
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"attacks": ["apgd-ce"]}, "`attacks` to be of Attack, but got str; `retemper.evaluation.plan` makes"),
+        ({"keep": -1}, "`keep` to be 0 or more, but got -1"),
+    ],
+)
+def test_what_cannot_be_is_named(small_float32: Any, setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        run(small_float32.model, small_float32.split, Linf(0.1), **({"attacks": plan(BOTH, steps=1)} | setting))
 
 
 def test_everything_found_goes_into_json(small_float32: Any) -> None:

@@ -1,5 +1,7 @@
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from retemper.data import Data
@@ -21,6 +23,8 @@ from retemper.training import Settings, retrain
         ({"augmentation": "mixup"}, "`augmentation` to be one of"),
         ({"learning_rate": -1.0}, "`learning_rate` to be above 0"),
         ({"learning_rate": float("nan")}, "`learning_rate` to be above 0"),
+        ({"learning_rate": "1e-3"}, "`learning_rate` to be a number, but got '1e-3'"),
+        ({"weight_decay": None}, "`weight_decay` to be a number"),
         ({"weight_decay": float("nan")}, "`weight_decay` to be 0 or more"),
     ],
 )
@@ -45,3 +49,19 @@ def test_the_learning_rate_is_the_optimisers_unless_given() -> None:
     assert Settings(optimiser="sgd").rate == 0.05
     assert Settings(optimiser="adam").rate == 1e-3
     assert Settings(optimiser="adam", learning_rate=0.2).rate == 0.2
+
+
+def test_numbers_of_numpys_are_written_as_any_others(network: Network, digits: Data, tmp_path: Path) -> None:
+    numbers = {
+        "epochs": np.int64(1),
+        "learning_rate": np.float32(0.25),
+        "seed": np.int64(3),
+        "batch_size": np.int32(64),
+    }
+    ours = {name: number.item() for name, number in numbers.items()}
+    assert Settings(**numbers) == Settings(**ours)
+    give_up = np.float32(0.5)
+    retrain(network, digits, progress=False, give_up=give_up, out=tmp_path, **numbers)
+    identity = json.loads((tmp_path / "training.json").read_text())["identity"]
+    assert identity["give_up"] == 0.5
+    assert identity["settings"] | ours == identity["settings"]

@@ -276,3 +276,14 @@ def test_the_search_ends_where_a_weight_comes_again(
     monkeypatch.setattr("retemper.tuning.weight.following", lambda *_arguments: next(weights))
     tuned = run(copy.deepcopy(trained), data, tries=5, epochs=1, out=tmp_path)
     assert [trial.weight for trial in tuned.trials] == [0, 0.1, 0.05]
+
+
+def test_numbers_of_numpys_make_the_same_search(trained: nn.Module, data: Data, tmp_path: Path) -> None:
+    theirs = {"first": np.float32(0.5), "give_up": np.float64(0.25), "tries": np.int64(1), "patience": np.int64(1)}
+    found = run(copy.deepcopy(trained), data, out=tmp_path, **theirs)
+    assert run(trained, data, out=tmp_path, **{name: number.item() for name, number in theirs.items()}) == found
+
+
+def test_a_first_weight_that_is_no_number_is_named(trained: nn.Module, data: Data) -> None:
+    with pytest.raises(SettingError, match=r"`first` to be a number, but got '0\.1'"):
+        run(trained, data, first="0.1")

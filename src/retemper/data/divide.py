@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from retemper.checks import is_seed
+from retemper.checks import as_seed
 from retemper.data.found import Found
 from retemper.data.splits import Data, Split
 from retemper.errors import DataError, SettingError
@@ -20,7 +20,7 @@ def check_settings(classes: Sequence[str] | None, validation: float, seed: int) 
     """Refuse what cannot be, before anything is read."""
     if not 0 < validation < 1:
         raise SettingError(f"Expected `validation` to be a share between 0 and 1, but got {validation}.")
-    is_seed(seed)
+    as_seed(seed)
     if classes is not None and (isinstance(classes, str) or len(classes) < 2 or len(set(classes)) < len(classes)):
         raise SettingError(f"Expected `classes` to be two or more different names, but got {classes!r}.")
 

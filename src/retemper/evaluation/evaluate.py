@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.attacks import fmn
-from retemper.checks import at_least_one, is_a, is_seed
+from retemper.checks import as_seed, at_least_one, is_a, plain
 from retemper.data import Split
 from retemper.data.hashing import content_hash
 from retemper.errors import ModelError, SettingError
@@ -91,8 +91,8 @@ def evaluate(
         label: what that line is called.
 
     Raises:
-        SettingError: no threat, no attack, inputs outside a threat's bounds, bounds that are not finite beside
-            alarms or `out`, or a seed outside [0, 2**32).
+        SettingError: no threat, no attack or something else in its place, a negative `keep`, inputs outside a threat's
+            bounds, bounds that are not finite beside alarms or `out`, or a seed outside [0, 2**32).
         ModelError: the model does not run on the inputs, has too few classes, returns NaN, is in half
             precision, or is on Apple's MPS; without alarms also where it cannot be differentiated.
         CheckpointError: `out` holds another evaluation, or is damaged.
@@ -103,6 +103,9 @@ def evaluate(
     threats = several(threats)
     if not attacks:
         raise SettingError("Expected at least one attack, such as from `plan`, but got none.")
+    if not isinstance(attacks, str):
+        for attack in attacks:
+            is_a(Attack, "`retemper.evaluation.plan` makes them from names", attacks=attack)
     for threat in threats:
         if not all(map(math.isfinite, threat.bounds)) and (alarms or out is not None):
             raise SettingError(
@@ -110,8 +113,11 @@ def evaluate(
                 f"folder's files hold no infinite number, but {threat} has {threat.bounds}. Name the range that the "
                 "inputs can have, or pass alarms=False and no `out`."
             )
+    if keep < 0:
+        raise SettingError(f"Expected `keep` to be 0 or more, but got {keep}.")
     at_least_one(batch_size=batch_size)
-    is_seed(seed)
+    batch_size = plain(batch_size)
+    seed = as_seed(seed)
     processes = Processes()
     if processes.device is not None:
         model.to(processes.device)

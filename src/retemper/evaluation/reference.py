@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from torch import nn
 
-from retemper.checks import is_seed
+from retemper.checks import as_seed
 from retemper.data import Split
 from retemper.errors import ModelError, SettingError
 from retemper.evaluation import official
@@ -110,7 +110,7 @@ def autoattack(
         ModelError: the model does not run, returns NaN, or cannot be differentiated by its inputs.
     """
     package = autoattack_package()
-    is_seed(seed)
+    seed = as_seed(seed)
     if threat.bounds != (0.0, 1.0):
         raise SettingError(
             f"The official AutoAttack knows inputs in [0, 1] alone, but the threat's bounds are {threat.bounds}."

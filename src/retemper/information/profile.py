@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from retemper.activations import Layers, record
-from retemper.checks import is_a, is_seed
+from retemper.checks import as_seed, is_a
 from retemper.errors import DataError, SettingError
 from retemper.information.layer_profile import LayerProfile
 from retemper.information.resampling import weights
@@ -57,7 +57,7 @@ def profile(
             f"Expected `gram_images` of 2 or more and `replicates` of 0, for no intervals, or {_LEAST_REPLICATES} or "
             f"more, but got {gram_images} and {replicates}."
         )
-    is_seed(seed)
+    seed = as_seed(seed)
     is_a(Iterable, "pass batches of a split, such as data.test.batches(256)", batches=batches)
     streams: dict[str, LayerStream] = {}
     device, images = device_of(model), 0

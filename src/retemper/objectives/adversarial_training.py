@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from retemper.attacks.ascent import ascend, check_batch, surroundings
 from retemper.attacks.losses import LossFunction
-from retemper.checks import at_least_one, in_0_to_1, is_seed
+from retemper.checks import as_seed, at_least_one, in_0_to_1
 from retemper.data import Split
 from retemper.errors import SettingError
 from retemper.noise import Noise
@@ -37,7 +37,7 @@ class AdversarialTraining(Objective):
     ) -> None:
         at_least_one(steps=steps)
         in_0_to_1(warmup=warmup)
-        is_seed(seed)
+        seed = as_seed(seed)
         self.threat, self.objective = threat, objective
         self.steps, self.warmup, self.seed = steps, warmup, seed
         self.step_size = step_size if step_size is not None else threat.radius * min(1.0, 2.5 / steps)

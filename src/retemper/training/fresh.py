@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from retemper.checks import is_seed
+from retemper.checks import as_seed
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.models import create, from_factory
@@ -22,7 +22,7 @@ def fresh(model: str, data: Data, *, activation: str = "relu", seed: int = 0) ->
         SettingError: an unknown network or activation, one beside a factory, or a seed outside [0, 2**32).
         ModelError: the factory fails, or the network does not take inputs of this shape.
     """
-    is_seed(seed)
+    seed = as_seed(seed)
     if ":" in model and activation != "relu":
         raise SettingError(
             f"Expected no activation beside the factory {model}, which builds its network as it is, but got "

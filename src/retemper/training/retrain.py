@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from retemper.checks import in_0_to_1, is_a
+from retemper.checks import in_0_to_1, is_a, plain
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.models.smooth import smooth_unless_it_fails
@@ -113,6 +113,7 @@ def retrain(
     threat = USUAL if threat is None else threat
     if give_up is not None:
         in_0_to_1(give_up=give_up)
+        give_up = plain(give_up)
         return within_budget(
             run, model, data, threat, give_up, smooth=smooth, folder=folder, resume=resume, label=label
         )

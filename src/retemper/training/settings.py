@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from retemper.checks import at_least_one, is_seed
+from retemper.checks import as_seed, at_least_one, is_number, plain
 from retemper.data import AUGMENTATIONS
 from retemper.errors import SettingError
 from retemper.training.optimisers import LEARNING_RATES, OPTIMISERS, SCHEDULES
@@ -41,6 +41,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         choices: dict[str, Collection[str]] = {
             "optimiser": OPTIMISERS,
             "schedule": SCHEDULES,
@@ -53,7 +55,10 @@ class Settings:
                     f"Expected `{name}` to be one of {', '.join(known)}, but got {getattr(self, name)!r}."
                 )
         at_least_one(epochs=self.epochs, batch_size=self.batch_size)
-        is_seed(self.seed)
+        as_seed(self.seed)
+        is_number(weight_decay=self.weight_decay)
+        if self.learning_rate is not None:
+            is_number(learning_rate=self.learning_rate)
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise SettingError(f"Expected `learning_rate` to be above 0, but got {self.learning_rate}.")
         if not self.weight_decay >= 0:

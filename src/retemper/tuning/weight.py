@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import nn
 
-from retemper.checks import at_least_one, in_0_to_1
+from retemper.checks import at_least_one, in_0_to_1, is_number, plain
 from retemper.data import Data
 from retemper.errors import DivergenceError, SettingError
 from retemper.files import write_json
@@ -109,10 +109,12 @@ def tune(
         raise SettingError(
             f"Expected `objective` to be a function of the weight, such as entropic_retraining, but got {objective!r}."
         )
+    is_number(first=first)
     if not first > 0:
         raise SettingError(f"Expected `first` to be a weight above 0, but got {first}.")
     in_0_to_1(give_up=give_up)
     at_least_one(tries=tries, images=images)
+    first, give_up, tries, images, patience = map(plain, (first, give_up, tries, images, patience))
     if "smooth" in settings:
         raise SettingError(
             "`tune` leaves the model as it was where no weight helps, but `smooth` changes it: first retrain it with "
