@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
 
 from retemper.data import Data
 from retemper.errors import ModelError, SettingError
@@ -34,6 +37,30 @@ def test_a_users_own_network_is_built_as_it_is(digits: Data) -> None:
         fresh("torch.nn:Flatten", digits, activation="silu")
     with pytest.raises(ModelError, match="nonesuch"):
         fresh("nonesuch:network", digits)
+
+
+LAZY = """
+from torch import nn
+
+def network():
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear({classes}))
+"""
+
+
+def test_the_seed_decides_lazy_weights_too(digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for classes in (3, 10):
+        (tmp_path / f"lazy{classes}.py").write_text(LAZY.format(classes=classes))
+    monkeypatch.chdir(tmp_path)
+    before = torch.get_rng_state()
+    one, again, other = (fresh("lazy10:network", digits, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert weights_hash(one) == weights_hash(again) != weights_hash(other)
+    normalisation = one.get_submodule("2")
+    assert isinstance(normalisation, nn.BatchNorm1d)
+    assert normalisation.num_batches_tracked == 0  # nothing but the weights is made
+    assert one.training
+    with pytest.raises(ModelError, match="returns 3 logits, but digits has 10"):
+        fresh("lazy3:network", digits)
 
 
 def test_no_generator_of_an_accelerator_is_touched(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:

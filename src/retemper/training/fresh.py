@@ -2,11 +2,13 @@
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from retemper.checks import as_seed
 from retemper.data import Data
 from retemper.errors import SettingError
 from retemper.models import create, from_factory
+from retemper.training.fit import check_fit
 
 
 def fresh(model: str, data: Data, *, activation: str = "relu", seed: int = 0) -> nn.Module:
@@ -20,7 +22,8 @@ def fresh(model: str, data: Data, *, activation: str = "relu", seed: int = 0) ->
 
     Raises:
         SettingError: an unknown network or activation, one beside a factory, or a seed outside [0, 2**32).
-        ModelError: the factory fails, or the network does not take inputs of this shape.
+        ModelError: the factory fails, or the network does not take inputs of this shape. Of a factory's network that is
+            seen here only where the data has to make its lazy layers.
     """
     seed = as_seed(seed)
     if ":" in model and activation != "relu":
@@ -31,6 +34,9 @@ def fresh(model: str, data: Data, *, activation: str = "relu", seed: int = 0) ->
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # of the CPU alone: a seed for all would stay with accelerators
         if ":" in model:
-            return from_factory(model)
+            built = from_factory(model)
+            if any(map(is_lazy, (*built.parameters(), *built.buffers()))):
+                check_fit(built, data)  # the first inputs make them, with weights drawn there and then
+            return built
         mean, std = data.mean_and_std()
         return create(model, shape=data.shape, classes=len(data.classes), activation=activation, mean=mean, std=std)
