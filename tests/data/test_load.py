@@ -70,6 +70,21 @@ def test_image_folder_is_read(tmp_path: Path) -> None:
     assert data.classes[int(data.test.labels[place])] == "cat"
 
 
+@pytest.mark.parametrize("linked", ["test", "train/bird"])
+def test_a_link_to_a_folder_is_refused_as_its_images_would_be_passed_over(tmp_path: Path, linked: str) -> None:
+    folder, elsewhere = image_folder(tmp_path / "pets", ("train",)), image_folder(tmp_path / "elsewhere")
+    (folder / linked).symlink_to(elsewhere / "train")
+    with pytest.raises(DataError, match=f"{linked} is a link to the folder .*elsewhere/train, whose files would be"):
+        load(folder)
+
+
+def test_a_link_to_the_folder_itself_or_to_files_is_followed(tmp_path: Path) -> None:
+    folder = image_folder(tmp_path / "pets")
+    (folder / "train" / "cat" / "linked.png").symlink_to(folder / "test" / "cat" / "0.png")
+    (tmp_path / "link").symlink_to(folder)
+    assert len(load(tmp_path / "link").train) == 22
+
+
 def test_folder_of_classes_alone_and_of_jpeg_is_read(tmp_path: Path) -> None:
     data = load(str(image_folder(tmp_path, ("",), "jpg")))
     assert [len(data.train), len(data.validation), len(data.test)] == [14, 2, 8]

@@ -43,6 +43,20 @@ def open_local(path: Path) -> Iterator["DatasetDict"]:
         yield tables
 
 
+def refuse_linked_folders(path: Path) -> None:
+    """Make sure that no folder in a folder is a link: `datasets` drops what lies in most of them without a word.
+
+    Raises:
+        DataError: one is.
+    """
+    for entry in path.rglob("*"):
+        if entry.is_symlink() and entry.is_dir():
+            raise DataError(
+                f"{entry} is a link to the folder {entry.resolve()}, whose files would be passed over. Move or copy "
+                "that folder here, or link each of its files."
+            )
+
+
 def _by_folder(path: Path) -> dict[str, str] | None:
     """Which files make which split, where the folder's sub-folders say it; else None.
 

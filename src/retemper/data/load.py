@@ -14,7 +14,7 @@ from retemper.data.cache import cached, files_identity
 from retemper.data.digits import read_digits
 from retemper.data.divide import check_settings, divide
 from retemper.data.found import Found
-from retemper.data.hub import open_hub, open_local
+from retemper.data.hub import open_hub, open_local, refuse_linked_folders
 from retemper.data.scaling import scaled
 from retemper.data.splits import Data
 from retemper.data.tables import read_tables
@@ -125,6 +125,8 @@ def _path(source: str | Path) -> Path | None:
 
 
 def _from_tables(path: Path, images: str | None, labels: str | None) -> Found:
+    refuse_linked_folders(path)
+
     def build() -> Found:
         with open_local(path) as tables:
             return read_tables(tables, str(path), images, labels)
