@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from retemper.data import load
 from retemper.data.torch_dataset import read_torch_datasets
-from retemper.errors import DataError
+from retemper.errors import DataError, SettingError
 
 
 class Listed(Dataset[Any]):
-    def __init__(self, items: list[Any], classes: list[str] | None = None) -> None:
+    def __init__(self, items: list[Any], classes: Any = None) -> None:
         self.items = items
-        if classes:
+        if classes is not None:
             self.classes = classes
 
     def __len__(self) -> int:
@@ -72,6 +72,37 @@ def test_labels_may_be_strings_or_tensors_of_one() -> None:
 def test_classes_of_the_dataset_name_the_labels() -> None:
     items = [(torch.rand(3), label) for label in (0, 1, 1, 0)]
     assert read_torch_datasets(Listed(items, ["no", "yes"]), None).classes == ("no", "yes")
+
+
+def test_names_in_an_array_are_names() -> None:
+    items = [(torch.rand(3), label) for label in (0, 1)]
+    assert read_torch_datasets(Listed(items, np.array(["no", "yes"])), None).classes == ("no", "yes")
+
+
+@pytest.mark.parametrize("classes", [2, [3, 7], torch.tensor([3, 7]), len, {"no", "yes"}, {"no": 3}, (("a", "b"),)])
+def test_what_is_no_list_of_names_names_no_classes(classes: Any) -> None:
+    items = [(torch.rand(3), label) for label in (7, 3, 7)]
+    found = read_torch_datasets(Listed(items, classes), Listed(items, classes))
+    assert found.classes == ("3", "7")
+    assert found.splits["test"].labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("tensor", [torch.ones(3, dtype=torch.bfloat16), torch.ones(3).to_sparse()])
+def test_tensors_that_numpy_has_not_are_named(tensor: torch.Tensor) -> None:
+    with pytest.raises(DataError, match=rf"in the train Listed, but got {tensor.dtype} in the layout {tensor.layout};"):
+        read_torch_datasets(Listed([(tensor, 0), (tensor, 1)]), None)
+
+
+def test_colour_does_not_become_something_else() -> None:
+    colour, more = (torch.zeros(2, channels, 4, 4, dtype=torch.uint8) for channels in (3, 4))
+    with pytest.raises(DataError, match=r"inputs of shape \(3, 4, 4\) in torch.uint8, but got \(4, 4, 4\)"):
+        read_torch_datasets(TensorDataset(colour, torch.tensor([0, 1])), TensorDataset(more, torch.tensor([0, 1])))
+
+
+def test_a_loader_is_no_test_split() -> None:
+    train = TensorDataset(torch.rand(60, 3), torch.arange(60) % 2)
+    with pytest.raises(SettingError, match="`test` to be of Dataset, but got DataLoader; as `source` is"):
+        load(train, test=DataLoader(train))  # type: ignore[arg-type]  # on purpose
 
 
 def test_load_takes_test_or_splits_off_a_third() -> None:

@@ -84,7 +84,7 @@ def match_channels(splits: Mapping[str, Pixels]) -> dict[str, Pixels]:
     """Make grey splits colour if another split is."""
     channels = max(pixels.shape[1] for pixels in splits.values())
     return {
-        role: pixels.expand(-1, channels, -1, -1).contiguous() if pixels.shape[1] < channels else pixels
+        role: pixels.expand(-1, channels, -1, -1).contiguous() if 1 == pixels.shape[1] < channels else pixels
         for role, pixels in splits.items()
     }
 

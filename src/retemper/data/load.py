@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from retemper.checks import is_a
 from retemper.data.arrays import read_arrays
 from retemper.data.breast_cancer import read_breast_cancer
 from retemper.data.cache import cached, files_identity
@@ -76,6 +77,8 @@ def load(
     check_settings(classes, validation, seed)
     if isinstance(source, torch.utils.data.Dataset):
         _refuse_columns(image_column, label_column, "a torch Dataset")
+        if test is not None:
+            is_a(torch.utils.data.Dataset, "as `source` is; of a DataLoader that is its `dataset`", test=test)
         found = read_torch_datasets(source, test)
         return divide(type(source).__name__, found, classes, validation, seed)
     if not isinstance(source, (str, Path)):

@@ -20,7 +20,8 @@ def read_torch_datasets(train: Dataset, test: Dataset | None) -> Found:
     """Read every (input, label) once; random transforms are thereby frozen.
 
     Inputs are PIL images, or tensors or arrays of (C, H, W), (H, W) or (D,). The class names are the
-    attribute `classes` that torchvision's data sets have, if it is there.
+    attribute `classes` that torchvision's data sets have, where it is a list of names: others have a number there, or
+    values, which say less than the labels themselves.
     """
     datasets = {"train": train} if test is None else {"train": train, "test": test}
     inputs: dict[str, Inputs] = {}
@@ -31,11 +32,19 @@ def read_torch_datasets(train: Dataset, test: Dataset | None) -> Found:
         note = "images stored as JPEG" if jpeg else note
     if all(values.ndim == 4 and values.dtype == torch.uint8 for values in inputs.values()):
         inputs = match_channels(inputs)
-    names, others = getattr(train, "classes", None), getattr(test, "classes", None)
-    if names is not None and others is not None and list(names) != list(others):
-        labels["test"] = _renumbered(labels["test"], list(others), list(names))
+    names, others = _names(train), _names(test)
+    if names is not None and others is not None and names != others:
+        labels["test"] = _renumbered(labels["test"], others, names)
     numbers, classes = number_labels(labels, names, type(train).__name__)
     return Found({role: Split(inputs[role], numbers[role]) for role in inputs}, classes, note)
+
+
+def _names(dataset: Dataset | None) -> list[str] | None:
+    names = getattr(dataset, "classes", None)
+    names = names.tolist() if isinstance(names, np.ndarray) else names
+    if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+        return list(names)
+    return None
 
 
 def _renumbered(labels: np.ndarray, names: list[str], known: list[str]) -> np.ndarray:
@@ -73,7 +82,7 @@ def _stack(items: list[Any], where: str) -> Inputs:
     if not all(isinstance(item, (torch.Tensor, np.ndarray)) for item in items):
         found = sorted({type(item).__name__ for item in items})
         raise DataError(f"Expected all inputs of {where} as PIL images, tensors or arrays, but got {found}.")
-    arrays = [item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else item for item in items]
+    arrays = [_array(item, where) if isinstance(item, torch.Tensor) else item for item in items]
     for index, array in enumerate(arrays):
         if array.shape != arrays[0].shape or array.dtype != arrays[0].dtype:
             raise DataError(
@@ -82,3 +91,13 @@ def _stack(items: list[Any], where: str) -> Inputs:
             )
     values = values_of(np.stack(arrays), f"the inputs of {where}")
     return values.unsqueeze(1) if values.ndim == 3 else values
+
+
+def _array(tensor: torch.Tensor, where: str) -> np.ndarray:
+    try:
+        return tensor.detach().cpu().numpy()
+    except (TypeError, RuntimeError) as error:  # such as bfloat16, and sparse tensors
+        raise DataError(
+            f"Expected dense inputs of a type that NumPy has in {where}, but got {tensor.dtype} in the layout "
+            f"{tensor.layout}; have it give `tensor.float()` or `tensor.to_dense()`."
+        ) from error
