@@ -62,8 +62,8 @@ def test_begun_anew_what_earlier_tries_left_stops_no_search_that_is_killed_and_g
         attacked.mkdir(parents=True)
         for file in ("evaluation.json", "chunk-0.safetensors", "mine.safetensors"):
             (attacked / file).write_text("{}")
-    for name in ("model.safetensors", "training.json"):
-        (tmp_path / "weight 2" / name).write_text("{}")
+    for name in ("weight 2/model.safetensors", "weight 2/training.json", "weight 0.5/model.safetensors"):
+        (tmp_path / name).write_text("{}")
     begin(tmp_path, SEARCH, resume=False)
     for name in ("as it was", "weight 0.5", "weight 2"):
         assert [path.name for path in (tmp_path / name / "validation").iterdir()] == ["mine.safetensors"]
@@ -71,3 +71,5 @@ def test_begun_anew_what_earlier_tries_left_stops_no_search_that_is_killed_and_g
     assert not (tmp_path / "weight 2" / "training.json").exists()
     assert (tmp_path / "weight 2" / "model.safetensors").is_file()
     assert (tmp_path / "weight 2" / "checkpoints" / "begun").is_file()
+    # No run of ours wrote those weights, as far as anything says: to go on, a search refuses to write over them.
+    assert not (tmp_path / "weight 0.5" / "checkpoints").exists()

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from torch import Tensor, nn
 
@@ -50,6 +51,7 @@ def test_early_stopping_counts_from_the_model_as_it_is(trained: nn.Module, data:
     clean = RobustScore(data, THREATS).clean(trained)
     assert stopping.patience == 3
     assert stopping.of == repr(RobustScore(data, THREATS, floor=least_clean(clean, 0.02)))
+    assert early_stopping(trained, data, THREATS, give_up=np.float64(0.02), patience=3).of == stopping.of
     assert stopping.score(trained) == RobustScore(data, THREATS)(trained)
     with pytest.raises(SettingError, match="`give_up` to be a share"):
         early_stopping(trained, data, THREATS, give_up=-0.1)

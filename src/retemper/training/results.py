@@ -117,15 +117,18 @@ def begin_anew(folder: Path) -> None:
 def begin_tries_anew(folder: Path) -> list[Path]:
     """The same for every retraining with a weight of its own that an earlier search has in a folder.
 
+    Where no run of ours says that it began or ended, weights may be a user's: they stay refused.
+
     Returns:
-        Their folders.
+        The folders of all.
 
     Raises:
         OSError: one cannot be written.
     """
     tries = sorted(path for path in folder.glob("weight *") if path.is_dir())
     for path in tries:
-        begin_anew(path)
+        if (path / ENDED).is_file() or Checkpoints(path / CHECKPOINTS, {}).begun():
+            begin_anew(path)
     return tries
 
 

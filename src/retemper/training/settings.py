@@ -56,11 +56,11 @@ class Settings:
                 )
         at_least_one(epochs=self.epochs, batch_size=self.batch_size)
         as_seed(self.seed)
-        is_number(weight_decay=self.weight_decay)
         if self.learning_rate is not None:
             is_number(learning_rate=self.learning_rate)
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise SettingError(f"Expected `learning_rate` to be above 0, but got {self.learning_rate}.")
+            if not self.learning_rate > 0:
+                raise SettingError(f"Expected `learning_rate` to be above 0, but got {self.learning_rate}.")
+        is_number(weight_decay=self.weight_decay)
         if not self.weight_decay >= 0:
             raise SettingError(f"Expected `weight_decay` to be 0 or more, but got {self.weight_decay}.")
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import nn
 
-from retemper.checks import at_least_one, in_0_to_1, is_a
+from retemper.checks import at_least_one, in_0_to_1, is_a, plain
 from retemper.data import Data
 from retemper.evaluation import evaluate, plan
 from retemper.models import accuracy
@@ -106,6 +106,7 @@ def early_stopping(
         SettingError: no threat, or a number out of range.
     """
     in_0_to_1(give_up=give_up)
+    give_up = plain(give_up)  # which the identity of the run tells
     score = RobustScore(data, threats)
     return stopping_by(replace(score, floor=least_clean(score.clean(model), give_up)), patience)
 
