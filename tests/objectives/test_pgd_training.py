@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -122,7 +123,7 @@ def test_random_starts_follow_the_generator_or_else_the_seed(
 ) -> None:
     model = network(3)
     state = torch.random.get_rng_state()
-    one, same, other = (PGDTraining(Linf(0.1), steps=1, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (PGDTraining(Linf(0.1), steps=1, seed=seed) for seed in (1, np.int64(1), 2))
     first, second = seen(model, one, batch(3)), seen(model, one, batch(3))
     assert not torch.equal(first, second)
     assert torch.equal(seen(model, same, batch(3)), first)

@@ -44,6 +44,13 @@ def test_what_is_read_back_from_json_is_the_same_objective(objective: Objective)
     assert as_spec(again) == json.loads(json.dumps(spec)) or repr(again) == repr(objective)
 
 
+def test_every_sum_that_is_drawn_from_keeps_all_its_terms_when_read_back() -> None:
+    objective = OneOf((CrossEntropy() + 0.3 * Jacobian(2), CrossEntropy() + 0.1 * InputGradient("loss")))
+    ((weight, read),) = from_spec(json.loads(json.dumps(as_spec(objective)))).terms
+    assert weight == 1
+    assert repr(read) == repr(objective)
+
+
 def test_a_single_term_is_a_sum_of_one() -> None:
     assert as_spec(CrossEntropy()) == [{"weight": 1.0, "term": "cross-entropy"}]
 
