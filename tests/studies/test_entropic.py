@@ -8,9 +8,12 @@ from retemper.data import Split
 from retemper.errors import SettingError
 from retemper.studies import attacking, entropic
 from retemper.studies.entropic import run
+from retemper.studies.experiment import Experiment
 from retemper.studies.looks import Seen
-from retemper.studies.reported import REPORTED, Experiment
+from retemper.threats import Linf
 
+# Two of one norm, so that neither is taken for the other when it is read back.
+THREATS = (Linf(0.02), Linf(0.3))
 TINY = Experiment(
     data="digits",
     models=("mlp",),
@@ -20,6 +23,7 @@ TINY = Experiment(
     augmentation="none",
     seeds=2,
     images=20,
+    threats=THREATS,
 )
 
 
@@ -45,10 +49,11 @@ def test_everything_is_trained_looked_at_and_read_back(tmp_path: Path, monkeypat
     assert attacked == [f"{chosen}-0"] * 2 + ["mlp-pgd-0"] * 2
     for one in outcome.networks:
         assert len(one.clean) == 20
-        for threat in REPORTED:
+        for threat in THREATS:
             names = [seen.look for seen in one.seen[threat]]
             assert names[-1] == ("AutoAttack" if one.seed == 0 and one.way != "plain" else "standard")
             assert not (one.worst(threat) & ~one.clean).any()
+        assert one.worst(THREATS[0]).sum() > one.worst(THREATS[1]).sum()
     pgd = json.loads((tmp_path / "mlp-pgd-0" / "training.json").read_text())
     assert len(pgd["history"]) == 3
     written = json.loads((tmp_path / "outcome.json").read_text())
@@ -59,4 +64,4 @@ def test_without_autoattack_it_is_refused_before_any_training(tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "pyautoattack", None)
     monkeypatch.setattr(entropic, "tuned", lambda *_arguments, **_options: pytest.fail("trained"))
     with pytest.raises(SettingError, match="AutoAttack is not installed"):
-        run(Experiment(data="digits", models=("mlp",)), tmp_path)
+        run(TINY, tmp_path)

@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retemper.errors import SettingError
+from retemper.studies.experiment import REPORTED, Experiment
 from retemper.studies.looks import Seen
-from retemper.studies.reported import REPORTED, Experiment, Network, Outcome, table
+from retemper.studies.reported import Network, Outcome, table
 from retemper.studies.ways import Trial
+from retemper.threats import Linf
 
 IMAGES = 1000
 LINF, L2 = REPORTED
@@ -31,12 +32,15 @@ def outcome(*entropic: Network) -> Outcome:
 def test_what_falls_under_any_attack_refutes_and_the_look_that_yields_the_figure_is_named() -> None:
     found = outcome(network("entropic", 0, 0.6, 0.0), network("entropic", 1, 0.5, 0.1))
     assert found.networks[-1].worst(LINF).mean() == 0.1
-    assert [one.verdict(LINF).word for one in found.of("entropic-cnn", "entropic")] == ["refuted", "refuted"]
+    assert [one.verdict(LINF, REPORTED[LINF]).word for one in found.of("entropic-cnn", "entropic")] == [
+        "refuted",
+        "refuted",
+    ]
     assert found.share("entropic-cnn", "entropic", LINF, "FGSM") == pytest.approx(0.55)
-    assert found.yielding("entropic-cnn", LINF) == ["FGSM"]
-    assert found.yielding("entropic-cnn", L2) == []
+    assert found.yielding("entropic-cnn", LINF, REPORTED[LINF]) == ["FGSM"]
+    assert found.yielding("entropic-cnn", L2, REPORTED[L2]) == []
     first, second = found.verdict().splitlines()
-    assert "linf:8/255: not reproduced under our reading and search: 5.0% stand where 41.88%" in first
+    assert "linf:8/255: not reproduced under our reading and search: 5.0% (3.8-6.5) stand where 41.88%" in first
     assert first.endswith("(refuted, refuted); so it seems only by FGSM.")
     assert "FGSM" not in second
 
@@ -44,7 +48,7 @@ def test_what_falls_under_any_attack_refutes_and_the_look_that_yields_the_figure
 def test_what_stands_is_reproduced_unless_an_alarm_rings() -> None:
     assert "linf:8/255: reproduced" in outcome(network("entropic", 0, 0.7, 0.6)).verdict()
     rung = outcome(network("entropic", 0, 0.7, 0.6, ringing=("saturated",)))
-    assert "linf:8/255: cannot be told, as alarms ring: 60.0% stand" in rung.verdict()
+    assert "linf:8/255: cannot be told, as alarms ring: 60.0% (56.9-63.0) stand" in rung.verdict()
     assert "(not to be trusted)" in rung.verdict()
 
 
@@ -81,9 +85,32 @@ def test_a_study_without_pgd_training_has_a_table_without_it() -> None:
     assert "pgd" not in text
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"), [({"epochs": 0}, "`epochs` to be 1 or more"), ({"weights": ()}, "one weight at least")]
-)
-def test_bad_settings_are_refused(changes: dict[str, int], message: str) -> None:
-    with pytest.raises(SettingError, match=message):
-        Experiment(**changes)  # type: ignore[arg-type]  # the values are of several types
+def test_where_nothing_was_reported_the_table_says_what_stands_and_compares_it_with_no_figure() -> None:
+    found = outcome(network("entropic", 0, 0.6, 0.3))
+    elsewhere = replace(found, experiment=Experiment("elsewhere", ("entropic-cnn",), threats=(LINF, L2)))
+    assert elsewhere.verdict().splitlines()[0] == (
+        "entropic-cnn, linf:8/255: nothing was reported; 30.0% (27.2-32.9) stand."
+    )
+    assert "reported " not in table(elsewhere)
+    assert "entropic - plain, linf:8/255: +30.0 [" in table(elsewhere)
+    assert elsewhere.as_json()["reported"] == {"clean": None}
+    rung = replace(elsewhere, networks=(*found.networks, network("entropic", 1, 0.6, 0.3, ("saturated",))))
+    assert rung.verdict().splitlines()[0].endswith(" stand, and cannot be trusted: saturated.")
+
+
+def test_where_one_radius_was_reported_the_other_has_no_verdict() -> None:
+    found = outcome(network("entropic", 0, 0.6, 0.3))
+    other = Linf(0.1)
+    networks = [replace(one, seen=one.seen | {other: one.seen[LINF]}) for one in found.networks]
+    experiment = replace(found.experiment, threats=(LINF, other))
+    both = replace(found, experiment=experiment, networks=tuple(networks))
+    first, second = both.verdict().splitlines()
+    assert "linf:8/255: not reproduced" in first
+    assert "linf:0.1: nothing was reported" in second
+    row = next(line for line in table(both).splitlines() if line.startswith("reported"))
+    assert row.split() == ["reported", "81.75", "41.88"]
+
+
+def test_the_cost_is_by_epochs_of_which_pgd_training_has_more() -> None:
+    found = outcome(network("entropic", 0, 0.6, 0.3), network("entropic", 1, 0.6, 0.3))
+    assert "seconds an epoch of its last training: plain 2.0, entropic 2.0, pgd 0.4" in table(found)

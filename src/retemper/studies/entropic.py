@@ -11,15 +11,13 @@ from retemper.data import Data, load
 from retemper.evaluation.reference import autoattack_package
 from retemper.files import write_json
 from retemper.models import predict
+from retemper.studies.experiment import Experiment
 from retemper.studies.looks import Seen, flawed, official, standard
-from retemper.studies.reported import REPORTED, Experiment, Network, Outcome
+from retemper.studies.reported import Network, Outcome
 from retemper.studies.ways import Trial, Way, tuned
-from retemper.threats import L2, Linf, Threat
+from retemper.threats import Threat
 from retemper.training.budget import least_clean
 
-# At the reported radii little stands to choose by; these are a quarter and a half of them.
-CHOSEN_BY: tuple[Threat, ...] = (Linf(2 / 255), L2(0.25))
-GIVE_UP = 0.02  # of clean accuracy on validation images, against plain retraining
 BATCH = 512
 
 
@@ -45,7 +43,7 @@ def run(experiment: Experiment, out: Path | str, *, progress: bool = True) -> Ou
     for model in experiment.models:
         plain = experiment.plain(model)
         _, (first,) = _tuned([plain], data, experiment, folder, None, progress=progress)
-        floor = least_clean(first.clean, GIVE_UP)
+        floor = least_clean(first.clean, experiment.task.give_up)
         entropic, tried = _tuned(experiment.entropic(model), data, experiment, folder, floor, progress=progress)
         chosen[model] = entropic.name
         trials += [first, *tried]
@@ -62,7 +60,7 @@ def _tuned(
     return tuned(
         candidates,
         data,
-        CHOSEN_BY,
+        experiment.task.chosen_by,
         folder,
         epochs=experiment.epochs,
         images=experiment.images,
@@ -83,14 +81,14 @@ def _network(
     experiment: Experiment, data: Data, model: str, kind: str, way: Way, seed: int, folder: Path, *, progress: bool
 ) -> Network:
     place = folder / f"{way.name}-{seed}"
-    epochs = experiment.epochs + (experiment.base_epochs if kind == "pgd" else 0)
-    network, training = way.train(data, place, epochs=epochs, seed=seed, progress=progress)
+    network, training = way.train(data, place, epochs=experiment.length(kind), seed=seed, progress=progress)
     split = data.test.take(experiment.images)
     seen: dict[Threat, tuple[Seen, ...]] = {}
-    for threat in REPORTED:
+    for threat in experiment.task.threats:
         found = flawed(network, split, threat)
         label = f"{place.name}: {threat}"
-        found.append(standard(network, split, threat, place / f"test-{threat.norm}", progress=progress, label=label))
+        written = place / f"test-{threat.norm}-{threat.radius:.6g}"
+        found.append(standard(network, split, threat, written, progress=progress, label=label))
         if experiment.autoattack and seed == 0 and kind != "plain":
             found += official(network, split, threat, place)
         seen[threat] = tuple(found)

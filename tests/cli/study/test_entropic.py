@@ -12,7 +12,7 @@ def test_entropic_prints_the_table_and_the_verdict(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(attacking, "TRIED_STEPS", 2)
     options = ["--data", "digits", "--models", "mlp", "--weights", "0.1", "--base-epochs", "1", "--epochs", "1"]
     options += ["--augmentation", "none", "--seeds", "1", "--images", "10", "--no-autoattack", "--out", str(tmp_path)]
-    options += ["--no-pgd"]
+    options += ["--no-pgd", "--threat", "linf:0.1", "--threat", "l2:0.5"]
     result = CliRunner().invoke(command.app, ["study", "entropic", *options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "outcome.json").read_text())
