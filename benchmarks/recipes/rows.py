@@ -22,13 +22,13 @@ from retemper.objectives import (
     LinearisedLoss,
     LogitSqueezing,
     Objective,
-    OneOf,
     PGDTraining,
     Term,
     WarmUp,
     WeightedSum,
     entropic_retraining,
     recipe,
+    recipe_or_jacobian,
 )
 from retemper.objectives.presets import ENTROPIC_EVERY
 from retemper.objectives.recipe import STEP, WARM_UP
@@ -180,7 +180,7 @@ def _rivals(protocol: Protocol) -> dict[str, list[Way]]:
     if protocol.ablation:
         for place, (row, otherwise) in enumerate(ABLATED.items()):
             rows[row] = ways(f"recipe-ablated-{place}", [_otherwise(recipe(threat), **otherwise)], SMOOTH)
-    either = [OneOf((recipe(threat), penalised)) for penalised in weighted(Jacobian(), 0.1, 0.3)]
+    either = [recipe_or_jacobian(threat, weight) for weight in (0.1, 0.3)]
     rows[OR_JACOBIAN] = ways("recipe-or-jacobian", either, SMOOTH)
     return rows
 

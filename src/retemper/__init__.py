@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         entropic_retraining,
         fit_biases,
         recipe,
+        recipe_or_jacobian,
     )
     from retemper.threats import L2, Linf
     from retemper.training import retrain
@@ -79,6 +80,7 @@ _HOMES = {
     "plan": "evaluation",
     "profile": "information",
     "recipe": "objectives",
+    "recipe_or_jacobian": "objectives",
     "record": "activations",
     "retrain": "training",
     "tune": "tuning",
@@ -122,6 +124,7 @@ __all__ = [
     "plan",
     "profile",
     "recipe",
+    "recipe_or_jacobian",
     "record",
     "retrain",
     "tune",

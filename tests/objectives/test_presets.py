@@ -10,15 +10,18 @@ from retemper.objectives import (
     CrossEntropy,
     Differential,
     InputGradient,
+    Jacobian,
     Mimic,
     Objective,
+    OneOf,
     differential_training,
     entropic_retraining,
     mimicking,
     preset,
     recipe,
+    recipe_or_jacobian,
 )
-from retemper.threats import Linf
+from retemper.threats import L2, Linf
 
 THREAT = Linf(0.1)
 THREATS = [THREAT]
@@ -49,6 +52,10 @@ def test_every_preset_builds_and_trains(name: str) -> None:
         ("differential-bare", 1 * Differential()),
         ("recipe", recipe(THREAT)),
         ("recipe:0.5", recipe(THREAT, 0.5)),
+        ("recipe-or-jacobian", OneOf((recipe(THREAT), CrossEntropy() + 0.3 * Jacobian()))),
+        ("recipe-or-jacobian:0.1", OneOf((recipe(THREAT), CrossEntropy() + 0.1 * Jacobian()))),
+        ("jacobian", CrossEntropy() + 0.3 * Jacobian()),
+        ("jacobian:0.1", CrossEntropy() + 0.1 * Jacobian()),
         ("input-gradient:0.3", CrossEntropy() + 0.3 * InputGradient("scores", "l2", squared=True)),
     ],
 )
@@ -56,9 +63,16 @@ def test_a_preset_is_the_formula_that_its_name_and_weight_say(text: str, objecti
     assert repr(preset(text, THREATS)[1]) == repr(objective)
 
 
-def test_recipe_and_pgd_train_against_the_threat() -> None:
-    assert [name for name, chosen in PRESETS.items() if chosen.against_threat] == ["recipe", "pgd"]
+def test_recipes_and_pgd_train_against_the_threat() -> None:
+    against = [name for name, chosen in PRESETS.items() if chosen.against_threat]
+    assert against == ["recipe", "recipe-or-jacobian", "pgd"]
     assert repr(preset("pgd", THREATS)[1]).startswith("PGDTraining(linf:0.1, CrossEntropy(), steps=10,")
+
+
+def test_recipe_or_jacobian_takes_several_threats() -> None:
+    threats = [THREAT, L2(0.5)]
+    expected = OneOf((recipe(threats), CrossEntropy() + 0.3 * Jacobian()))
+    assert repr(recipe_or_jacobian(threats)) == repr(expected) == repr(preset("recipe-or-jacobian", threats)[1])
 
 
 def test_entropic_retraining_takes_its_layers() -> None:
@@ -91,7 +105,9 @@ def test_a_weight_that_is_no_number_is_an_error(weight: str) -> None:
 
 
 @pytest.mark.parametrize("weight", ["nan", "inf"])
-@pytest.mark.parametrize("name", ["entropic", "differential", "input-gradient", "recipe"])
+@pytest.mark.parametrize(
+    "name", ["entropic", "differential", "input-gradient", "jacobian", "recipe", "recipe-or-jacobian"]
+)
 def test_a_weight_that_is_not_finite_is_an_error(name: str, weight: str) -> None:
     with pytest.raises(SettingError, match="finite number"):
         preset(f"{name}:{weight}", THREATS)

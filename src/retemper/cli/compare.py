@@ -17,14 +17,16 @@ def compare(
         str,
         typer.Option(
             help="Ways of training, separated by commas, out of plain, entropic, differential, differential-bare, "
-            "input-gradient, recipe, pgd; a weight after a colon, as in `entropic:0.6`."
+            "input-gradient, jacobian, recipe, recipe-or-jacobian, pgd; a weight after a colon, as in `entropic:0.6`."
         ),
         # With spaces, so that its help can be wrapped.
     ] = "plain, entropic, differential, recipe, pgd",
     threat: options.Threats = ["linf:0.1"],  # noqa: B006 - typer copies it
     train_threat: Annotated[
         str | None,
-        typer.Option(help="What `recipe` and `pgd` train against. Default: the largest radius of the first --threat."),
+        typer.Option(
+            help="What the recipes and `pgd` train against. Default: the largest radius of the first --threat."
+        ),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of the plain network that retraining starts from.")] = 10,
     retrain_epochs: Annotated[

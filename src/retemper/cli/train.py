@@ -21,9 +21,10 @@ def train(
     objective: Annotated[
         str,
         typer.Option(
-            help="plain, recipe, entropic, mimic, differential, differential-bare, input-gradient or pgd; a weight "
-            "after a colon, as in `entropic:0.6`. `entropic:auto` chooses the weight on validation images, in up to "
-            "five trainings. `recipe` is robust training without attacks that needs no weight."
+            help="plain, recipe, recipe-or-jacobian, jacobian, entropic, mimic, differential, differential-bare, "
+            "input-gradient or pgd; a weight after a colon, as in `entropic:0.6`. `entropic:auto` chooses the weight "
+            "on validation images, in up to five trainings. `recipe` is robust training without attacks that needs no "
+            "weight."
         ),
     ] = "plain",
     like: Annotated[
@@ -41,7 +42,7 @@ def train(
         list[str] | None,
         typer.Option(
             metavar=options.LIST,
-            help="What `recipe` and `pgd` train against, and `auto` and --patience choose by, such as `linf:8/255`; "
+            help="What the recipes and `pgd` train against, and `auto` and --patience choose by, such as `linf:8/255`; "
             "several radii as `linf:0.1,0.2`. May be repeated, but for `pgd`. Default: `linf:0.1`.",
         ),
     ] = None,

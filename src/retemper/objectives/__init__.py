@@ -21,7 +21,15 @@ from retemper.objectives.mimic import Mimic
 from retemper.objectives.one_of import OneOf
 from retemper.objectives.pairs import pair_loss
 from retemper.objectives.pgd_training import PGDTraining
-from retemper.objectives.presets import PRESETS, Preset, differential_training, entropic_retraining, mimicking, preset
+from retemper.objectives.presets import (
+    PRESETS,
+    Preset,
+    differential_training,
+    entropic_retraining,
+    mimicking,
+    preset,
+    recipe_or_jacobian,
+)
 from retemper.objectives.recipe import recipe
 from retemper.objectives.spec import as_spec, from_spec
 from retemper.objectives.trades import TRADES
@@ -63,4 +71,5 @@ __all__ = [
     "pair_loss",
     "preset",
     "recipe",
+    "recipe_or_jacobian",
 ]
