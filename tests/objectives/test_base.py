@@ -19,6 +19,7 @@ from retemper.objectives import (
     ForwardPass,
     InputGradient,
     Objective,
+    OneOf,
     PGDTraining,
     Term,
     WeightedSum,
@@ -205,3 +206,12 @@ def test_under_inference_mode_the_loss_is_the_same_without_a_graph(
             loss = objective(model, *given)
             assert loss.item() == expected
             assert not loss.requires_grad
+
+
+def test_sums_of_equal_terms_and_weights_are_equal_and_hash_alike() -> None:
+    def made(weight: float) -> Objective:
+        return OneOf((recipe(Linf(0.1)), CrossEntropy() + weight * InputGradient()))
+
+    assert made(0.3) == made(0.3)
+    assert made(0.3) != made(0.4)
+    assert len({made(0.3), made(0.3), made(0.4)}) == 2

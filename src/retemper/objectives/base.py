@@ -120,6 +120,7 @@ class Term(Objective):
     __rmul__ = __mul__
 
 
+@dataclass(frozen=True, repr=False)
 class WeightedSum(Objective):
     """Terms with weights, computed on one shared forward pass.
 
@@ -127,11 +128,12 @@ class WeightedSum(Objective):
         SettingError: a weight is not a finite number.
     """
 
-    def __init__(self, terms: tuple[tuple[float, Term], ...]) -> None:
-        for weight, term in terms:
+    terms: tuple[tuple[float, Term], ...]
+
+    def __post_init__(self) -> None:
+        for weight, term in self.terms:
             if not math.isfinite(weight):
                 raise SettingError(f"Expected the weight of {term!r} to be a finite number, but got {weight}.")
-        self.terms = terms
 
     @property
     def differentiates_inputs(self) -> bool:
