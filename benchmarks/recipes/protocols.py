@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from retemper.threats import L2, Linf, Threat
 
 IMAGES = 1000
-SEEDS = 3  # of the recipe and of what is added to it; everything else has one
+SEEDS = 3  # of the recipe, of what is added to it and of what takes turns with it; everything else has one
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ NOTES = {
 def contest(protocol: Protocol) -> Contest:
     """All rows of a protocol, the recipe first, so that the others' gains are over it."""
     rivals = {row: ways for row, ways in _rivals(protocol).items() if row in protocol.rows or not protocol.rows}
-    repeated = (RECIPE, EVERY, *ADDED, *((*ABLATED, SLOPE) if protocol.ablation else ()))
+    repeated = (RECIPE, EVERY, OR_JACOBIAN, *ADDED, *((*ABLATED, SLOPE) if protocol.ablation else ()))
     once = tuple(row for row in rivals if row not in repeated)
     return Contest(
         protocol.data,

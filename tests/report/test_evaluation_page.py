@@ -144,7 +144,7 @@ def test_what_was_measured_is_there(make_evaluation: Make) -> None:
         assert fact in words
     assert "Draws" not in words
     randomised = section(page(make_evaluation(draws=25)), "measured")
-    assert "the majority of 25 draws" in randomised
+    assert "the most frequent class of 25 draws" in randomised
 
 
 def test_each_norm_has_its_curve_in_the_order_of_the_threats(make_evaluation: Make) -> None:

@@ -46,8 +46,16 @@ def evaluate(
             "apgd-ce, apgd-margin, apgd-dlr, apgd-targeted, fab, fab-targeted, square, fmn, deepfool."
         ),
     ] = "",
-    steps: Annotated[int | None, typer.Option(help="With --attacks: gradient steps of each. Default: 100.")] = None,
-    restarts: Annotated[int | None, typer.Option(help="With --attacks: random starts of each. Default: 1.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="With --attacks: gradient steps of each, but fgsm (one) and square (queries). Default: 100."),
+    ] = None,
+    restarts: Annotated[
+        int | None,
+        typer.Option(
+            help="With --attacks: random starts of pgd, apgd (but targeted) and fab; others have none. Default: 1."
+        ),
+    ] = None,
     surrogate: Annotated[
         str | None, typer.Option(help="Another network, named as the first, whose adversarial inputs are tried first.")
     ] = None,
@@ -67,7 +75,8 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that keeps what is done: the same command goes on after a kill. A refutation goes in."
+            help="Folder that keeps what is done, but for --reference: the same command goes on after a kill. A "
+            "refutation goes in."
         ),
     ] = None,
     resume: options.Resume = True,

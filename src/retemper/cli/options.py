@@ -55,8 +55,8 @@ Attacks = Annotated[
         "apgd-targeted, fab, fab-targeted, square, fmn, deepfool. An image counts as robust only if none breaks it."
     ),
 ]
-Steps = Annotated[int, typer.Option(help="Gradient steps of each attack.")]
-Restarts = Annotated[int, typer.Option(help="Random starts of each attack.")]
+Steps = Annotated[int, typer.Option(help="Gradient steps of each attack, but fgsm (one) and square (queries).")]
+Restarts = Annotated[int, typer.Option(help="Random starts of pgd, apgd (but targeted) and fab; others have none.")]
 BatchSize = Annotated[int, typer.Option(help="Images in a training step.")]
 Optimiser = Annotated[str, typer.Option(help="adam, adamw or sgd (Nesterov momentum 0.9).")]
 LearningRate = Annotated[
@@ -66,7 +66,10 @@ WeightDecay = Annotated[float, typer.Option(help="Weight decay.")]
 Schedule = Annotated[str, typer.Option(help="Learning rate over time: cosine, constant, linear or one-cycle.")]
 Augmentation = Annotated[str, typer.Option(help="Random changes to training images: none, crop, flip, crop-and-flip.")]
 Precision = Annotated[
-    str, typer.Option(help="fp32, bf16, or auto: bf16 for training where the processor has units for it.")
+    str,
+    typer.Option(
+        help="fp32, bf16, or auto: bf16 for training on images of 16 x 16 or more where the processor has units for it."
+    ),
 ]
 Weights = Annotated[
     Path, typer.Argument(help="The network's weights in safetensors, such as `model.safetensors` of `retemper train`.")
@@ -74,7 +77,7 @@ Weights = Annotated[
 Factory = Annotated[
     str | None,
     typer.Option(
-        "--model", help="`package.module:factory` that builds the network, for weights not saved by retemper."
+        "--model", help="`package.module:factory` that builds the network, for weights of one that is your own."
     ),
 ]
 Resume = Annotated[bool, typer.Option(help="Go on from what is in --out; --no-resume starts over.")]

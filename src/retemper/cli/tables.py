@@ -107,7 +107,10 @@ def _names(attacks: Sequence[str]) -> list[str]:
 def _draws(evaluation: Evaluation) -> str:
     if evaluation.draws == 1:
         return ""
-    return f" The model answers at random: an image stands where most of {evaluation.draws} answers are right."
+    return (
+        " The model answers at random: an image stands where the right class is the most frequent of "
+        f"{evaluation.draws} answers."
+    )
 
 
 def _share(share: float, interval: Interval) -> str:

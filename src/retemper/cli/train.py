@@ -36,7 +36,9 @@ def train(
     ] = None,
     smooth: Annotated[
         bool,
-        typer.Option(help="Swap every ReLU for SiLU before training (with --from, too); `recipe` is made for it."),
+        typer.Option(
+            help="Swap every ReLU and its kin for SiLU before training (with --from, too); `recipe` is made for it."
+        ),
     ] = False,
     threat: Annotated[
         list[str] | None,

@@ -136,4 +136,4 @@ def _yes(passed: bool | None) -> str:
 
 
 def _draws(draws: int) -> str:
-    return f", by the majority of {draws} draws" if draws > 1 else ""
+    return f", by the most frequent class of {draws} draws" if draws > 1 else ""

@@ -19,7 +19,7 @@ def verify(
     ],
     factory: Annotated[
         str | None,
-        typer.Option(help="`package.module:factory` that builds the network for weights not saved by retemper."),
+        typer.Option(help="`package.module:factory` that builds the network, for weights of one that is your own."),
     ] = None,
     data: Annotated[
         str | None,

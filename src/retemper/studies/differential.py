@@ -1,7 +1,7 @@
 """The paper's experiment: what differential training does to two classes of CIFAR-10 (Nar et al. 2019).
 
 The same network is trained with cross-entropy and with the pair loss, each with the optimiser that suits it on
-validation data, for a usual number of epochs and for so many that no training image is answered wrongly.
+validation data, for a usual number of epochs and for so many that next to no training image is answered wrongly.
 """
 
 from pathlib import Path

@@ -15,7 +15,9 @@ def differential(
     model: study_options.Model = "small-cnn",
     threat: options.Threats = ["l2:0.5,1"],  # noqa: B006 - typer copies it
     epochs: Annotated[int, typer.Option(help="The usual number.")] = 8,
-    long_epochs: Annotated[int, typer.Option(help="So many that no training image is answered wrongly.")] = 40,
+    long_epochs: Annotated[
+        int, typer.Option(help="So many that next to none of the training is answered wrongly.")
+    ] = 40,
     seeds: study_options.Seeds = 3,
     images: Annotated[int, typer.Option(help="Attacked of each split.")] = 1000,
     out: Annotated[Path, study_options.folder("networks, outcome.json and plots")] = Path("runs/study-differential"),
@@ -24,7 +26,8 @@ def differential(
     """Repeat the paper's experiment: cross-entropy and differential training of one network on two classes.
 
     Each has its optimiser chosen on validation images, by the smallest of the L2 radii. Attacked are train and test
-    images, after a usual number of epochs and after so many that no training image is answered wrongly.
+    images, after a usual number of epochs and after so many that next to no training image is answered
+    wrongly.
     """
     from retemper.files import write_text
     from retemper.report.svg import to_svg

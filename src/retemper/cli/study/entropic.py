@@ -53,8 +53,9 @@ def entropic(
 ) -> None:
     """Put the figures to the test that were reported for entropic retraining on CIFAR-10, or do the same elsewhere.
 
-    Plain, entropic and PGD training of each network are attacked by everything that `evaluate` has, by the official
-    AutoAttack, and in weak ways that might have made a network seem robust.
+    Plain, entropic and PGD training of each network are attacked by the budget `standard` of `evaluate`, which sounds
+    alarms, and in weak ways that might have made a network seem robust; entropic and PGD training by the official
+    AutoAttack, too.
     """
     from retemper.studies.entropic import run
     from retemper.studies.experiment import Experiment
