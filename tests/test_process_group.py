@@ -31,6 +31,8 @@ atexit.register(at_the_end)
 if sys.argv[2] == "theirs":
     PartialState(cpu=True)
 assert join().num_processes == join().num_processes == 2
+# One that left at once would cut off another that is still connecting.
+join().wait_for_everyone()
 """
 
 
