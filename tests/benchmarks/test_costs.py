@@ -46,3 +46,23 @@ def test_a_cost_that_was_kept_is_read_back_for_the_same_way_alone(
     ]
     assert costing(pgd, "small-cnn", "small-cnn", precision="bf16") == 5
     assert costing(pgd, "small-cnn", "small-cnn", precision="bf16") == 5
+
+
+def test_each_side_takes_several_steps_so_that_those_of_every_price_count(
+    digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = {"plain": 0, "ours": 0}
+
+    def step(objective: Objective, *_precision: object, **_network: object) -> Callable[[], None]:
+        side = "plain" if repr(objective) == repr(CrossEntropy()) else "ours"
+
+        def one() -> None:
+            taken[side] += 1
+
+        return one
+
+    monkeypatch.setattr(costs, "step", step)
+    cost(Way("mine", 2 * CrossEntropy(), "mlp"), digits, "mlp", 3, tmp_path)
+    # The first round of each side is not timed.
+    assert taken == {"plain": (costs.PAIRS + 1) * costs.STEPS, "ours": (costs.PAIRS + 1) * costs.STEPS}
+    assert costs.STEPS > 1

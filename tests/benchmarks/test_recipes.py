@@ -103,7 +103,7 @@ def test_each_row_says_how_it_is_trained(protocol: Protocol) -> None:
     candidates = [way for row in asked.rivals.values() for way in row]
     assert len(candidates) == len({way.name for way in candidates})
     assert {way.settings["augmentation"] for way in candidates} == {protocol.augmentation}
-    assert not set(asked.once) & {rows.RECIPE, rows.EVERY, *rows.ADDED}
+    assert not set(asked.once) & {rows.RECIPE, rows.EVERY, rows.OR_JACOBIAN, *rows.ADDED}
     if protocol.rows:
         assert set(asked.rivals) == set(protocol.rows)
     else:

@@ -19,7 +19,7 @@ def raising(error: BaseException) -> Callable[[], None]:
         (SettingError("Expected this."), 2, "error: Expected this."),
         (OSError("no room"), 2, "no room. What was there before is still there."),
         (KeyError("of ours"), 70, "fault of retemper, and says nothing of the network"),
-        (SystemExit(130), 130, "the same command goes on where it was"),
+        (SystemExit(130), 130, "The same command goes on where it was"),
         (SystemExit(4), 4, ""),
     ],
 )

@@ -83,7 +83,7 @@ def test_auto_chooses_the_weight(plain: Path, robust: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--objective", "mimick"], "pgd, mimic, but got 'mimick'"),
+        (["--objective", "mimick"], "recipe-or-jacobian, pgd, mimic, but got 'mimick'"),
         (["--objective", "mimic"], "Expected --like"),
         (["--objective", "mimic:10"], "Expected --like"),
         (["--objective", " mimic:auto"], "Expected --like"),

@@ -58,7 +58,7 @@ def main() -> None:
         app()
     except SystemExit as left:
         if left.code == STOPPED:  # Typer turns what is stopped by hand into an exit without a word
-            typer.echo("Stopped. With --out, the same command goes on where it was.", err=True)
+            typer.echo("Stopped. The same command goes on where it was, if it keeps what is done in --out.", err=True)
         raise
     except RetemperError as error:
         _fail(str(error))

@@ -64,7 +64,11 @@ LearningRate = Annotated[
 ]
 WeightDecay = Annotated[float, typer.Option(help="Weight decay.")]
 Schedule = Annotated[str, typer.Option(help="Learning rate over time: cosine, constant, linear or one-cycle.")]
-Augmentation = Annotated[str, typer.Option(help="Random changes to training images: none, crop, flip, crop-and-flip.")]
+_AUGMENTATION = "Random changes to training images: none, crop, flip, crop-and-flip."
+Augmentation = Annotated[str, typer.Option(help=_AUGMENTATION)]
+AugmentationOrNone = Annotated[
+    str | None, typer.Option(help=f"{_AUGMENTATION} Default: crop-and-flip for cifar10, otherwise none.")
+]
 Precision = Annotated[
     str,
     typer.Option(

@@ -87,8 +87,7 @@ def _network(
     for threat in experiment.task.threats:
         found = flawed(network, split, threat)
         label = f"{place.name}: {threat}"
-        written = place / f"test-{threat.norm}-{threat.radius:.6g}"
-        found.append(standard(network, split, threat, written, progress=progress, label=label))
+        found.append(standard(network, split, threat, place, progress=progress, label=label))
         if experiment.autoattack and seed == 0 and kind != "plain":
             found += official(network, split, threat, place)
         seen[threat] = tuple(found)

@@ -92,7 +92,7 @@ def flawed(model: nn.Module, split: Split, threat: Threat) -> list[Seen]:
 
 def standard(model: nn.Module, split: Split, threat: Threat, out: Path, *, progress: bool, label: str) -> Seen:
     """What the budget "standard" leaves standing, its alarms sounded; kept in a folder."""
-    found = evaluate(model, split, [threat], out=out, progress=progress, label=label)
+    found = evaluate(model, split, [threat], out=out / f"test-{_named(threat)}", progress=progress, label=label)
     return Seen("standard", found.robustness[0].standing, found.robustness[0].ringing)
 
 
@@ -104,8 +104,12 @@ def official(model: nn.Module, split: Split, threat: Threat, out: Path) -> list[
     """
     seen = []
     for name, view in (("AutoAttack", model), ("AutoAttack through softmax", probabilities(model))):
-        written = out / f"{name.replace(' ', '-').lower()}-{threat.norm}-{threat.radius:.6g}.json"
+        written = out / f"{name.replace(' ', '-').lower()}-{_named(threat)}.json"
         if not written.is_file():
             write_json(written, {"standing": autoattack(view, split, threat).standing.tolist()})
         seen.append(Seen(name, np.array(read_json(written)["standing"], dtype=bool)))
     return seen
+
+
+def _named(threat: Threat) -> str:
+    return f"{threat.norm}-{threat.radius:.6g}"

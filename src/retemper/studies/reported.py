@@ -154,10 +154,11 @@ def table(outcome: Outcome) -> str:
         mark = " *" if trial.way in outcome.chosen.values() else ""
         lines.append(f"  {trial.way + mark:40}{trial.clean:8.1%}{trial.robust:8.1%}")
     lines += ["", f"{'%':58}{'clean':>10}" + "".join(f"{threat!s:>24}" for threat in task.threats)]
-    if task.reported:
-        clean = "" if task.reported_clean is None else f"{100 * task.reported_clean:.2f}"
+    if task.reported_clean is not None:
         shares = [f"{100 * task.reported[one]:.2f}" if one in task.reported else "" for one in task.threats]
-        lines.append(f"{'reported':58}{clean:>10}" + "".join(f"{share:>24}" for share in shares))
+        lines.append(
+            f"{'reported':58}{f'{100 * task.reported_clean:.2f}':>10}" + "".join(f"{share:>24}" for share in shares)
+        )
     for model, way in product(models, WAYS):
         if networks := outcome.of(model, way):  # PGD training can be left out
             lines += _rows(f"{model}, {way}", networks, task.threats)

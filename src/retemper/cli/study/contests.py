@@ -83,9 +83,7 @@ def retraining(
     layers: Annotated[
         str, typer.Option(help="Of which layers, separated by commas: all, or names and patterns joined by +.")
     ] = "all",
-    give_up: Annotated[
-        float, typer.Option(help="How much clean accuracy a weight may lose on validation images, a share.")
-    ] = 0.01,
+    give_up: Annotated[float, typer.Option(help=study_options.GIVE_UP)] = 0.01,
     optimiser: options.Optimiser = "adam",
     learning_rate: options.LearningRate = None,
     base_epochs: study_options.BaseEpochs = 2,

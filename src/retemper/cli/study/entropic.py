@@ -25,21 +25,11 @@ def entropic(
         str, typer.Option(help="Of the entropy term, separated by commas; validation images choose one.")
     ] = "0.6,1.25,2.5,5",
     give_up: Annotated[
-        float | None,
-        typer.Option(
-            help="How much clean accuracy a weight may lose on validation images, a share. Default: 0.02 for cifar10, "
-            "otherwise 0.01."
-        ),
+        float | None, typer.Option(help=f"{study_options.GIVE_UP} Default: 0.02 for cifar10, otherwise 0.01.")
     ] = None,
     base_epochs: study_options.BaseEpochs = 20,
     epochs: Annotated[int, typer.Option(help="Of each retraining.")] = 5,
-    augmentation: Annotated[
-        str | None,
-        typer.Option(
-            help="Random changes to training images: none, crop, flip, crop-and-flip. Default: crop-and-flip for "
-            "cifar10, otherwise none."
-        ),
-    ] = None,
+    augmentation: options.AugmentationOrNone = None,
     seeds: Annotated[int, typer.Option(help="Of weights and order: 0, 1, ... PGD training has the first alone.")] = 3,
     images: study_options.Images = 1000,
     autoattack: Annotated[

@@ -10,6 +10,8 @@ BaseEpochs = Annotated[int, typer.Option(help="Of plain training from fresh weig
 Seeds = Annotated[int, typer.Option(help="Of weights and order: 0, 1, ...")]
 Images = Annotated[int, typer.Option(help="Attacked, of validation and test.")]
 
+GIVE_UP = "How much clean accuracy a weight may lose on validation images, a share."
+
 
 def folder(content: str) -> Any:
     """The option of the folder that a study is kept in, which holds `content`."""
