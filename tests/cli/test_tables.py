@@ -125,3 +125,13 @@ def test_an_evaluation_shows_which_attack_broke_how_many() -> None:
     assert "25.0 % [" in text
     assert "apgd-ce 2" in text
     assert "apgd-dlr 0" not in text
+
+
+@pytest.mark.parametrize("draws", [1, 25])
+def test_the_evaluation_says_when_answers_are_random_and_which_of_them_counts(draws: int) -> None:
+    standing = np.array([True, False])
+    found = Robustness(Linf(0.1), standing, {"apgd-ce": 1})
+    evaluation = Evaluation(standing, (found,), (), ("apgd-ce (1 step)",), 0, draws=draws)
+    text = shown(evaluation_table(evaluation, load("digits"), "test"))
+    assert ("the right class is the most frequent of 25 answers" in text) == (draws == 25)
+    assert ("at random" in text) == (draws == 25)

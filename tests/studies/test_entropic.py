@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from retemper.data import Split
+from retemper.data import Split, load
 from retemper.errors import SettingError
 from retemper.studies import attacking, entropic
 from retemper.studies.entropic import run
 from retemper.studies.experiment import Experiment
 from retemper.studies.looks import Seen
-from retemper.threats import Linf
+from retemper.studies.ways import Trial, Way
+from retemper.threats import L2, Linf
 
 # Two of one norm, so that neither is taken for the other when it is read back.
 THREATS = (Linf(0.02), Linf(0.3))
@@ -65,3 +66,20 @@ def test_without_autoattack_it_is_refused_before_any_training(tmp_path: Path, mo
     monkeypatch.setattr(entropic, "tuned", lambda *_arguments, **_options: pytest.fail("trained"))
     with pytest.raises(SettingError, match="AutoAttack is not installed"):
         run(TINY, tmp_path)
+
+
+def test_weights_are_chosen_by_the_task_and_within_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def tuned(ways: list[Way], _data: object, threats: object, *_rest: object, floor: float | None, **_options: object):  # type: ignore[no-untyped-def]
+        asked.append((threats, floor))
+        if floor is not None:
+            raise KeyboardInterrupt  # all is seen
+        return ways[0], [Trial(ways[0].name, 0.8, 0.1)]
+
+    monkeypatch.setattr(entropic, "load", lambda _name: load("digits"))
+    monkeypatch.setattr(entropic, "tuned", tuned)
+    experiment = Experiment(models=("mlp",), give_up=0.3, autoattack=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment, tmp_path, progress=False)
+    assert asked == [((Linf(2 / 255), L2(0.25)), None), ((Linf(2 / 255), L2(0.25)), pytest.approx(0.5))]
