@@ -81,8 +81,9 @@ def test_projecting_twice_is_projecting_once_up_to_rounding(situation: tuple[Thr
     threat, inputs, candidates = situation
     once = threat.project(candidates, inputs)
     twice = threat.project(once, inputs)
-    rounding = torch.finfo(inputs.dtype).eps * float(once.abs().max())
-    torch.testing.assert_close(twice, once, rtol=0, atol=rounding)
+    # A point near 0 is the sum of an input and a step that are not, and each projection rounds these some times.
+    largest = max(float(once.abs().max()), float(inputs.abs().max()), threat.radius)
+    torch.testing.assert_close(twice, once, rtol=0, atol=4 * torch.finfo(inputs.dtype).eps * largest)
 
 
 @given(situations(), st.floats(0, 0.99))
